@@ -88,7 +88,7 @@ def checked_name(text: str, allowed_hosts: Collection[str] = ()) -> str:
 
 
 def same_name(a: str, b: str) -> bool:
-    """Return whether Ollama takes both for one model: case ignored, ``:latest`` and the other defaults filled in."""
+    """Return whether Ollama takes both for one model: case ignored, ``:latest`` and the like filled in."""
     return _comparable(a) == _comparable(b)
 
 

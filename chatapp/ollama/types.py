@@ -75,7 +75,7 @@ class ChatPiece:
 
 @dataclass(frozen=True, slots=True)
 class ChatEnd:
-    """The end of a whole reply. ``done_reason`` is Ollama's word: ``stop``, ``length``, ``load``, ``unload`` or none."""
+    """The end of a whole reply. ``done_reason`` is Ollama's word: ``stop``, ``length``, ``load`` or none."""
 
     done_reason: str | None = None
     prompt_tokens: int | None = None
@@ -97,8 +97,9 @@ class ChatEnd:
 class PullStatus:
     """One line of a pull.
 
-    ``digest`` names the layer the numbers belong to. ``total_bytes`` may be unknown for a while, a layer's last
-    line need not reach it, ``completed_bytes`` may run backwards, and small layers may have no line at all.
+    ``digest`` names the layer the numbers belong to. ``total_bytes`` may be unknown for a while or less than
+    what is completed, a layer's last line need not reach it, ``completed_bytes`` may run backwards, and small
+    layers may have no line at all. Numbers are never negative.
     """
 
     status: str
