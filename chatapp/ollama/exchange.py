@@ -166,7 +166,7 @@ class _WatchedAdapter(HTTPAdapter):
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         watched = _WatchedHTTPSConnection if pool.scheme == "https" else _WatchedHTTPConnection
         pool.ConnectionCls = partial(watched, on_socket=self._on_socket)
         return pool

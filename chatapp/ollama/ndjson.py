@@ -14,7 +14,7 @@ MAX_LINE_BYTES = 32 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
-class NotJson(ValueError):  # noqa: N818 - it says what the line is
+class NotJson(ValueError):
     """A line is not a JSON object in UTF-8, or is too long. ``start`` holds its first 200 bytes."""
 
     def __init__(self, line: bytes) -> None:

@@ -108,5 +108,5 @@ class PullStatus:
     completed_bytes: int | None = None
 
 
-class Cancelled(Exception):  # noqa: N818 - it is asked for, not an error
+class Cancelled(Exception):
     """Ends the iteration of a stream on which ``cancel()`` was called."""
