@@ -89,7 +89,7 @@ def listed(kind: Kind[str], what: str) -> Kind[tuple[str, ...]]:
 
 def optional(kind: Kind[T]) -> Kind[T | None]:
     """The same kind for a setting that may be absent."""
-    return cast(Kind[T | None], kind)
+    return cast("Kind[T | None]", kind)
 
 
 def _yes_or_no(text: str) -> bool:
