@@ -1,0 +1,57 @@
+"""One line of JSON per event on standard error: never a message's text, a cookie, a password or a token."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from flask import Flask, g, request
+from werkzeug.wrappers import Response
+
+from chatapp.ids import monotonic_s, new_id
+
+log = structlog.get_logger()
+
+
+def configure(level: str) -> None:
+    """Set up logging for the process. Strings are escaped by JSON, so no text can forge a line."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=True),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def install(app: Flask) -> None:
+    """Give every request an id and log its end."""
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _begin() -> None:
+    g.request_id = new_id()
+    g.began_s = monotonic_s()
+
+
+def _end(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.request_id
+    user = g.get("user")
+    log.info(
+        "request",
+        id=g.request_id,
+        method=request.method,
+        path=request.path[:300],
+        status=response.status_code,
+        code=g.get("error_code"),
+        ms=round((monotonic_s() - g.began_s) * 1000, 1),
+        user=user.id if user is not None else None,
+    )
+    return response

@@ -1,0 +1,105 @@
+"""What the browser's routes accept, the same for forms and JSON. Unknown fields are ignored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chatapp.services.replies import Question
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class RegisterBody(Body):
+    username: str = ""
+    password: str = ""
+    confirm: str | None = None
+    setup_code: str = ""
+
+
+class LoginBody(Body):
+    username: str = ""
+    password: str = ""
+    next: str = ""
+
+
+class Options(Body):
+    """Ollama's own names and meanings; a value outside these bounds is refused before Ollama sees it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: Annotated[float, Field(ge=0, le=5, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    top_k: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    seed: Annotated[int, Field(ge=-(2**31), le=2**31 - 1)] | None = None
+    num_predict: Annotated[int, Field(ge=-2, le=1_000_000)] | None = None
+    num_ctx: Annotated[int, Field(ge=128, le=2_000_000)] | None = None
+    repeat_penalty: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
+    stop: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=16)] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return only what was set."""
+        return self.model_dump(exclude_none=True)
+
+
+class _Asking(Body):
+    """What goes with a question. An empty field of a form means that it was not given."""
+
+    model: str | None = None
+    message_id: str | None = None
+    parent_id: str | None = None
+    options: Options | None = None
+
+    def question_of(self, content: str) -> Question:
+        """Return the question as the service takes it."""
+        return Question(
+            content=content,
+            model=self.model or None,
+            message_id=self.message_id or None,
+            parent_id=self.parent_id or None,
+            options=self.options.given() if self.options else {},
+        )
+
+
+class MessageBody(_Asking):
+    content: str = ""
+
+
+class ChatBody(_Asking):
+    """A chat may begin without a question."""
+
+    content: str | None = None
+    title: str | None = None
+
+
+class RegenerateBody(Body):
+    message_id: str | None = None
+    model: str | None = None
+
+
+class RenameBody(Body):
+    title: str = ""
+
+
+class PullBody(Body):
+    name: str = ""
+
+
+class SettingsBody(Body):
+    section: str = "appearance"
+    theme: str | None = None
+    default_model: str | None = None
+    current: str = ""
+    password: str = ""
+    confirm: str | None = None
+
+
+class SessionBody(Body):
+    session: str = ""
+
+
+class UserBody(Body):
+    may_manage_models: str | bool = False

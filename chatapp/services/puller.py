@@ -1,0 +1,122 @@
+"""One pull as a job: relays Ollama's lines, tries again after a broken line, believes only the list of models."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import structlog
+
+from chatapp.errors import ChatAppError, OllamaBroken, OllamaTimeout, OllamaUnreachable
+from chatapp.ids import monotonic_s
+from chatapp.jobs.job import Job
+from chatapp.ollama.names import same_name
+from chatapp.ollama.types import Cancelled, ModelInfo, PullStatus
+from chatapp.services.pull_progress import PullProgress
+
+log = structlog.get_logger()
+
+_PROGRESS_EVERY_S = 0.2
+_STALLED_AFTER_S = 15.0
+_RETRIES = 5
+_FIRST_PAUSE_S = 1.0
+# Ollama's word when a new pull joins one that was just given up (it is gone a moment later).
+_DYING_DOWNLOAD = "context canceled"
+
+
+class PullSource(Protocol):
+    """What a pull needs of Ollama."""
+
+    def pull(self, name: str) -> AbstractContextManager[_Lines]: ...
+
+    def tags(self) -> list[ModelInfo]: ...
+
+
+class _Lines(Protocol):
+    def __iter__(self) -> Iterator[PullStatus]: ...
+
+    def cancel(self) -> None: ...
+
+
+class Puller:
+    """Pulls one model. Used by one job thread only."""
+
+    def __init__(self, job: Job, name: str, ollama: PullSource) -> None:
+        self._job = job
+        self._name = name
+        self._ollama = ollama
+        self._progress = PullProgress()
+        self._cancelled = threading.Event()
+        self._last_line_s = self._published_s = 0.0
+        self._last_bytes = -1
+        self._moved_s = monotonic_s()
+        job.on_cancel(self._cancelled.set)
+
+    def pull(self) -> None:
+        """Pull until success, cancel or a failure that trying again does not mend; ends the job."""
+        watch = threading.Thread(target=self._watch, name=f"watch-{self._job.id}", daemon=True)
+        watch.start()
+        try:
+            self._pull_with_retries()
+            self._check_installed()
+            self._job.publish("progress", self._progress.event())
+            self._job.publish("done")
+        except Cancelled:
+            self._job.publish(self._job.cancelled_as or "cancelled")
+        except ChatAppError as error:
+            data = {"code": error.code, "message": error.message, "detail": error.detail}
+            self._job.publish("failed", data)
+
+    def _pull_with_retries(self) -> None:
+        for attempt in range(1, _RETRIES + 2):
+            try:
+                self._relay()
+                return
+            except ChatAppError as error:
+                if not _is_passing(error) or attempt > _RETRIES:
+                    raise
+                self._job.publish("retrying", {"attempt": attempt, "message": error.message})
+                if self._cancelled.wait(_FIRST_PAUSE_S * 2 ** (attempt - 1)):
+                    raise Cancelled from None
+
+    def _relay(self) -> None:
+        with self._ollama.pull(self._name) as lines:
+            self._job.on_cancel(lines.cancel)
+            for line in lines:
+                self._take(line)
+
+    def _take(self, line: PullStatus) -> None:
+        now_s = monotonic_s()
+        before = self._progress.event()["status"]
+        self._progress.add(line, now_s)
+        if self._progress.completed_bytes != self._last_bytes or line.status != before:
+            self._last_bytes, self._moved_s = self._progress.completed_bytes, now_s
+        if line.status != before or now_s - self._published_s >= _PROGRESS_EVERY_S:
+            self._job.publish("progress", self._progress.event())
+            self._published_s = now_s
+
+    def _watch(self) -> None:
+        """Tell when nothing moves, once per stall."""
+        told_s = 0.0
+        while not self._job.wait_ended(timeout_s=1.0):
+            silent_s = monotonic_s() - self._moved_s
+            if silent_s >= _STALLED_AFTER_S and told_s != self._moved_s:
+                told_s = self._moved_s
+                self._job.publish("stalled", {"silent_s": round(silent_s)})
+
+    def _check_installed(self) -> None:
+        """Ollama says success even when a delete took a shared layer away meanwhile; the list tells the truth."""
+        if not any(same_name(model.name, self._name) for model in self._ollama.tags()):
+            raise OllamaBroken(
+                f"The download ended, but {self._name} is not among the models: a model that shares parts with it "
+                "was probably deleted meanwhile. Download it again."
+            )
+
+
+def _is_passing(error: ChatAppError) -> bool:
+    """Return whether the same pull may work a moment later."""
+    if isinstance(error, OllamaBroken | OllamaTimeout | OllamaUnreachable):
+        return True
+    return _DYING_DOWNLOAD in (error.detail or "")
