@@ -82,7 +82,7 @@ def _host_and_port(place: str) -> tuple[str, str | None]:
     if place.count(":") > 1 and not place.startswith("["):
         return place, None
     match = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]]*)(?::(.*))?", place)
-    if match is None:
+    if match is None or (place.startswith("[") and ":" not in match[1]):
         raise ValueError(place)
     return match[1].strip("[]"), match[2]
 
