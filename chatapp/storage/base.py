@@ -72,7 +72,9 @@ class ChatRepository(Protocol):
         """Store a new chat, messages included. Raises ``Conflict`` when the id exists."""
         ...
 
-    def update(self, owner_id: str, chat_id: str, change: Callable[[ChatSummary], ChatSummary]) -> ChatSummary:
+    def update(
+        self, owner_id: str, chat_id: str, change: Callable[[ChatSummary], ChatSummary]
+    ) -> ChatSummary:
         """Replace everything but the messages by ``change(summary)`` as one step. Raises ``NotFound``."""
         ...
 

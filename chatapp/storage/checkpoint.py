@@ -1,0 +1,166 @@
+"""Checkpoints: users.json and chats.json are written anew beside the old ones, then renamed over them.
+
+A crash at any step leaves files and journal that give the same state. The steps:
+
+1. a new journal generation is made; under the journal's lock, writing moves to it and the tables are frozen
+2. both files are written aside and synced, while readers and writers go on
+3. they are renamed, and the folder is synced
+4. only then are old generations removed; the newest of them stays, for whoever is copying the folder
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatapp.errors import StorageFailed
+from chatapp.ids import now_utc
+from chatapp.offload import offload
+from chatapp.storage.chat_table import ChatTable, FrozenChats
+from chatapp.storage.files import Files, storage_error
+from chatapp.storage.journal import Journal, JournalFile, generation_path
+from chatapp.storage.layout import Layout
+from chatapp.storage.lines import Head
+from chatapp.storage.replay import generations
+from chatapp.storage.snapshot import Snapshot, SnapshotWriter
+from chatapp.storage.user_table import FrozenUsers, UserTable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What a checkpoint writes: everything up to one record, and where the next one goes."""
+
+    number: int
+    generation: int
+    users: FrozenUsers
+    chats: FrozenChats
+
+
+class Checkpointer:
+    """Writes the two files. Safe for any thread; one checkpoint at a time.
+
+    Args:
+        snapshots: users.json and chats.json as they are now.
+        saved_number: the last record that both hold.
+        notice: takes a line for root.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        layout: Layout,
+        journal: Journal,
+        users: UserTable,
+        chats: ChatTable,
+        snapshots: tuple[Snapshot, Snapshot],
+        saved_number: int,
+        notice: Callable[[str], None],
+    ) -> None:
+        self._files = files
+        self._layout = layout
+        self._journal = journal
+        self._users = users
+        self._chats = chats
+        self._saved_number = saved_number
+        self._notice = notice
+        self._identities = {snapshot.path: snapshot.identity for snapshot in snapshots}
+        self._busy = threading.Lock()
+        self.files_bytes = sum(snapshot.size_bytes for snapshot in snapshots)
+        """Size of users.json and chats.json together."""
+
+    @property
+    def is_needed(self) -> bool:
+        """True when the files do not hold everything, or the journal cannot go on without them."""
+        return self._journal.last_number > self._saved_number or self._journal.needs_new_file
+
+    def checkpoint(self, *, with_uses: bool = True) -> None:
+        """Make the files hold everything; do nothing when they do already.
+
+        Args:
+            with_uses: also when nothing but the last use of a session is new.
+
+        Raises ``StorageFailed``, and then the old files and the journal hold everything as before.
+        """
+        with self._busy:
+            if not self.is_needed and not (with_uses and self._users.has_unsaved_uses):
+                return
+            try:
+                self._checkpoint()
+            except OSError as error:
+                raise storage_error(error) from error
+
+    def _checkpoint(self) -> None:
+        moment = self._freeze()
+        users, chats = offload(self._write, moment)
+        self._chats.adopt(moment.chats, chats)
+        self._saved_number = moment.number
+        self.files_bytes = users.size_bytes + chats.size_bytes
+        self._journal.accept()
+        self._forget_before(moment.generation)
+
+    def _freeze(self) -> _Moment:
+        """Move the journal on to an empty generation and take everything as it is at that point."""
+        new_file = None if self._journal.is_fresh else self._new_generation()
+        with self._journal.paused():
+            if new_file is None and not self._journal.is_fresh:
+                new_file = self._new_generation()
+            if new_file is not None:
+                self._journal.move_to(new_file)
+            journal = self._journal
+            return _Moment(
+                journal.last_number, journal.generation, self._users.freeze(), self._chats.freeze()
+            )
+
+    def _new_generation(self) -> JournalFile:
+        return JournalFile.create(self._files, self._layout.journal, self._journal.generation + 1)
+
+    def _write(self, moment: _Moment) -> tuple[Snapshot, Snapshot]:
+        users = self._write_aside(self._layout.users, moment, moment.users)
+        chats = self._write_aside(self._layout.chats, moment, moment.chats)
+        for snapshot in (users, chats):
+            self._publish(snapshot)
+        for folder in {users.path.parent, chats.path.parent}:
+            self._files.sync_folder(folder)
+        return users, chats
+
+    def _write_aside(self, path: Path, moment: _Moment, content: FrozenUsers | FrozenChats) -> Snapshot:
+        head = Head(content.kind, moment.number, moment.generation, content.count, content.site)
+        writer = SnapshotWriter(self._files, path, head)
+        try:
+            content.write(writer)
+            return writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        """Put a finished snapshot in its place. A file that somebody else put there is kept beside it."""
+        path = snapshot.path
+        if self._files.exists(path) and self._files.identity(path) != self._identities[path]:
+            stranger = path.with_name(f"{path.name}.foreign-{now_utc():%Y%m%dT%H%M%S%f}")
+            self._files.rename(path, stranger)
+            self._notice(
+                f"{path.name} was changed by somebody while the server ran. That file was kept as {stranger.name}."
+            )
+        self._files.rename(path.with_name(path.name + ".tmp"), path)
+        self._identities[path] = snapshot.identity
+
+    def _forget_before(self, generation: int) -> None:
+        """Remove journal files that nobody needs any more, except the newest of them."""
+        finished = [each for each in generations(self._files, self._layout.journal) if each < generation]
+        for each in finished[:-1]:
+            try:
+                self._files.remove(generation_path(self._layout.journal, each))
+            except OSError as error:
+                log.warning("an old journal file could not be removed: %s", error)
+
+
+def failed(error: StorageFailed) -> str:
+    """Return the line for root about a checkpoint that failed."""
+    reason = error.detail or error
+    return f"users.json and chats.json could not be brought up to date ({reason}). Nothing is lost: the journal has it."

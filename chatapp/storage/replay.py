@@ -1,0 +1,144 @@
+"""Reading the journal at the start: which records count, where it was torn, and what is real damage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic_core import from_json
+
+from chatapp.errors import StoreDamaged
+from chatapp.storage.files import Files, read_whole
+from chatapp.storage.journal import generation_path
+from chatapp.storage.lines import BadLine, check_record
+from chatapp.storage.operations import Operation, decode_object
+from chatapp.storage.snapshot import damaged
+
+_NAME = re.compile(r"(\d{9})\.jsonl")
+_RECORD_START = re.compile(rb'\{"n":\d+,"b":(\d+),')
+_RECORD_END = re.compile(rb',"crc":"[0-9a-f]{8}"\}')
+_ENDS_TRIED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One transaction of the journal."""
+
+    number: int
+    operations: tuple[Operation, ...]
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Torn:
+    """The end of the last generation, cut short when the server was stopped while writing."""
+
+    path: Path
+    offset: int
+    content: bytes
+
+
+def generations(files: Files, folder: Path) -> list[int]:
+    """Return the generations that exist, in order."""
+    return [int(match[1]) for name in files.names(folder) if (match := _NAME.fullmatch(name))]
+
+
+class JournalReader:
+    """Reads all records from a generation on.
+
+    Args:
+        first: the generation in which to begin.
+        seq: the number of the last record that is known without the journal.
+
+    After :meth:`records` has ended, ``last_number`` is the number of the last record, ``torn`` the part that has
+    to be cut off, if any, and ``newest`` the newest generation.
+    """
+
+    def __init__(self, files: Files, folder: Path, first: int, seq: int) -> None:
+        self.last_number = seq
+        self.torn: Torn | None = None
+        self._files = files
+        self._folder = folder
+        self._generations = [each for each in generations(files, folder) if each >= first]
+        self._check_complete(first)
+        self.newest = self._generations[-1]
+
+    def _check_complete(self, first: int) -> None:
+        present = set(self._generations)
+        for generation in range(first, max(present, default=first) + 1):
+            if generation not in present:
+                raise _missing(generation_path(self._folder, generation))
+
+    def records(self) -> Iterator[Record]:
+        """Yield every record in order. Raises ``StoreDamaged``; nothing on the disk is changed."""
+        contents = [
+            (each, read_whole(self._files, generation_path(self._folder, each))) for each in self._generations
+        ]
+        filled = [generation for generation, content in contents if content]
+        for generation, content in contents:
+            path = generation_path(self._folder, generation)
+            for record in self._file_records(path, content, is_last=filled[-1:] == [generation]):
+                if record.number != self.last_number + 1:
+                    raise damaged(
+                        path, content.find(record.line), f"record {self.last_number + 1} is missing"
+                    )
+                self.last_number = record.number
+                yield record
+
+    def _file_records(self, path: Path, content: bytes, *, is_last: bool) -> Iterator[Record]:
+        offset = 0
+        while offset < len(content):
+            end = content.find(b"\n", offset)
+            line = content[offset : end if end >= 0 else len(content)]
+            try:
+                check_record(line)
+            except BadLine as error:
+                if not is_last or _was_durable_later(content[offset:], self.last_number + 1):
+                    raise damaged(path, offset, str(error)) from error
+                self.torn = Torn(path, offset, content[offset:])
+                return
+            yield _record(path, offset, line)
+            offset += len(line) + 1
+
+
+def _record(path: Path, offset: int, line: bytes) -> Record:
+    try:
+        values = from_json(line)
+        return Record(values["n"], decode_object(values), line)
+    except (ValueError, KeyError) as error:
+        raise damaged(
+            path, offset, f"this change is not understood; a newer version may have written it ({error})"
+        ) from error
+
+
+def _was_durable_later(rest: bytes, bad_number: int) -> bool:
+    """Return whether a whole record in ``rest`` proves that the bad record had been on the disk.
+
+    A group of records is written only after the group before is durable, and each record names the first of its
+    group. So a later group means that the bad record was damaged afterwards; otherwise it was never acknowledged.
+    """
+    return any(
+        int(start[1]) > bad_number and _is_whole(rest, start.start())
+        for start in _RECORD_START.finditer(rest)
+    )
+
+
+def _is_whole(rest: bytes, start: int) -> bool:
+    for tried, end in enumerate(_RECORD_END.finditer(rest, start)):
+        try:
+            check_record(rest[start : end.end()])
+            return True
+        except BadLine:
+            if tried + 1 == _ENDS_TRIED:
+                break
+    return False
+
+
+def _missing(path: Path) -> StoreDamaged:
+    return StoreDamaged(
+        f"{path} is missing: it holds the newest changes. Nothing was changed. "
+        "Put the whole data folder back from a backup. "
+        "If only users.json and chats.json were copied on purpose, make an empty file of that name and start again."
+    )

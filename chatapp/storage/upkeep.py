@@ -1,0 +1,104 @@
+"""The store's background thread: writes parts that wait, and starts checkpoints when they are due."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+
+from chatapp.errors import StorageFailed
+from chatapp.ids import monotonic_s
+from chatapp.storage.checkpoint import Checkpointer, failed
+from chatapp.storage.journal import Journal
+
+log = logging.getLogger(__name__)
+
+_PART_DELAY_S = 0.5
+_RETRY_S = 10.0
+_SMALL_BYTES = 20_000_000
+_JOURNAL_BYTES = 16 << 20
+_JOURNAL_SHARE = 0.2
+_PATIENCE = 5
+"""While changes never pause, a small store is written after this many times the idle time."""
+
+
+class Upkeep:
+    """Sleeps while there is nothing to do.
+
+    Args:
+        idle_s: how long after the last change a small store is written to its files. Infinite for never.
+        notices: takes a line for root when a checkpoint fails.
+    """
+
+    def __init__(
+        self, journal: Journal, checkpointer: Checkpointer, idle_s: float, notices: list[str]
+    ) -> None:
+        self._journal = journal
+        self._checkpointer = checkpointer
+        self._idle_s = idle_s
+        self._notices = notices
+        self._changed_at_s = self._first_change_at_s = monotonic_s()
+        self._retry_at_s = 0.0
+        self._asleep_until_s = math.inf
+        self._stopping = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="store-upkeep", daemon=True)
+
+    def start(self) -> None:
+        self._journal.written = self.note
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Return when the thread has ended; a checkpoint that is running is finished first."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    def note(self) -> None:
+        """Take note of a change. Called by writers: only wakes the thread when something is due earlier."""
+        self._changed_at_s = monotonic_s()
+        if self._due_at_s() < self._asleep_until_s:
+            self._wake.set()
+
+    def _due_at_s(self) -> float:
+        return min(self._flush_at_s(), self._checkpoint_at_s())
+
+    def _flush_at_s(self) -> float:
+        since_s = self._journal.parts_since_s
+        return math.inf if since_s is None else since_s + _PART_DELAY_S
+
+    def _checkpoint_at_s(self) -> float:
+        if not self._checkpointer.is_needed:
+            return math.inf
+        files_bytes, journal_bytes = self._checkpointer.files_bytes, self._journal.size_bytes
+        if self._journal.needs_new_file or journal_bytes > max(_JOURNAL_BYTES, _JOURNAL_SHARE * files_bytes):
+            return self._retry_at_s
+        if files_bytes + journal_bytes > _SMALL_BYTES:
+            return math.inf
+        latest_s = self._first_change_at_s + _PATIENCE * self._idle_s
+        return max(self._retry_at_s, min(self._changed_at_s + self._idle_s, latest_s))
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._asleep_until_s = self._due_at_s()
+            wait_s = self._asleep_until_s - monotonic_s()
+            self._wake.wait(None if math.isinf(wait_s) else max(0.0, wait_s))
+            self._wake.clear()
+            if not self._stopping:
+                self._work()
+
+    def _work(self) -> None:
+        if self._flush_at_s() <= monotonic_s():
+            self._journal.flush()
+        if self._checkpoint_at_s() <= monotonic_s():
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        try:
+            self._checkpointer.checkpoint()
+        except StorageFailed as error:
+            self._retry_at_s = monotonic_s() + _RETRY_S
+            log.error("%s", failed(error))
+            if failed(error) not in self._notices:
+                self._notices.append(failed(error))
+        self._first_change_at_s = monotonic_s()
