@@ -68,6 +68,8 @@ class Supervisor:
             self._models.start()
         self._loop.run()
         self._children.kill_all()
+        self._readiness.close()
+        self._listener.close()
         self._loop.close()
         return self._exit_code
 

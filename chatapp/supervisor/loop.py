@@ -26,6 +26,7 @@ class Loop:
         self._timers: list[tuple[float, int, Handler]] = []
         self._order = itertools.count()
         self._signals: dict[int, Handler] = {}
+        self._before: dict[int, Any] = {}
         self._running = True
         self._wake, self._wake_write = socket.socketpair()
         self._wake.setblocking(False)
@@ -36,7 +37,7 @@ class Loop:
     def on_signal(self, number: int, handler: Handler) -> None:
         """Call ``handler`` from the loop, never in the middle of something, each time the signal arrives."""
         self._signals[number] = handler
-        signal.signal(number, lambda _number, _frame: None)
+        self._before[number] = signal.signal(number, lambda _number, _frame: None)
 
     def watch(self, readable: Any, handler: Handler) -> None:
         """Call ``handler`` whenever ``readable`` (a socket or pipe) has something to read or has ended."""
@@ -61,8 +62,10 @@ class Loop:
                 heapq.heappop(self._timers)[2]()
 
     def close(self) -> None:
-        """Let go of the signals and of everything that was watched."""
+        """Give the signals back and let go of everything that was watched."""
         signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
         self._selector.close()
         self._wake.close()
         self._wake_write.close()

@@ -20,6 +20,7 @@ from chatapp.errors import ChatAppError
 FD_VARIABLE = "CHATAPP_STATUS_FD"
 EXIT_NOT_STARTED = 3  # gunicorn gives up on this code instead of trying again without end
 _MAX_LINE_BYTES = 16384
+_END_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ def report_ready() -> None:
     """Tell the supervisor, if there is one, that the application is loaded."""
     channel = _channel()
     if channel is not None:
-        _send(channel, {})
+        with channel:
+            _send(channel, {})
 
 
 def end_with_supervisor(end: Callable[[], None] | None = None) -> None:
@@ -69,10 +71,10 @@ def fail(line: str) -> None:
     if channel is None:
         os.write(2, f"{line}\n".encode())
         raise SystemExit(EXIT_NOT_STARTED)
-    _send(channel, {"failure": line})
     # The supervisor prints the line and ends this process; leaving first would add gunicorn's own words to it.
-    with contextlib.suppress(OSError):
-        channel.settimeout(5.0)
+    with channel, contextlib.suppress(OSError):
+        _send(channel, {"failure": line})
+        channel.settimeout(_END_PATIENCE_S)
         channel.recv(1)
     raise SystemExit(EXIT_NOT_STARTED)
 
@@ -93,7 +95,7 @@ def _send(channel: socket.socket, line: dict[str, str]) -> None:
 
 
 def _wait_for_end(channel: socket.socket, end: Callable[[], None]) -> None:
-    with contextlib.suppress(OSError):
+    with channel, contextlib.suppress(OSError):
         while channel.recv(64):
             pass
     end()
