@@ -32,6 +32,12 @@ from chatapp.ollama.names import EXPECTED
 _log = logging.getLogger(__name__)
 _MAX_DETAIL = 2_000
 
+_NO_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+)
+
 AnyFailure = OllamaFailed | ModelMissing | Invalid
 
 
@@ -246,7 +252,7 @@ def translated(public_url: str, waiting: str) -> Iterator[None]:
         yield
     except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
         raise OllamaTimeout(waiting, detail=_root_cause(error)) from error
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+    except _NO_ADDRESS as error:
         raise _unreachable(public_url, error) from error
     except requests.exceptions.ConnectionError as error:
         if _never_connected(error):
@@ -289,6 +295,8 @@ def _look_up(rows: tuple[_Row, ...], fallback: _Row, text: str, model: str) -> A
     plain = unwrapped(text)
     lowered = plain.lower()
     row = next((row for row in rows if row.contains in lowered), fallback)
-    sentence = row.sentence.replace("{model}", model or "The model")
+    sentence = row.sentence.replace("{model}", model or "the model")
+    if not model:
+        sentence = sentence[0].upper() + sentence[1:]
     field = "model" if row.error is Invalid else None
     return row.error(sentence, field=field, detail=plain[:_MAX_DETAIL])

@@ -43,7 +43,7 @@ class FakeOllama:
         self._arrived = threading.Condition()
         self._server = _Server((host, port), _Handler)
         self._server.fake = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.005,), daemon=True)
         self._thread.start()
 
     @property
