@@ -42,7 +42,11 @@ class UserRepository(Protocol):
         ...
 
     def update(self, user_id: str, change: Callable[[User], User]) -> User:
-        """Replace the user by ``change(user)``, read and written as one step. Raises ``NotFound``."""
+        """Replace the user by ``change(user)``, read and written as one step, and return what was stored.
+
+        ``change`` must not call the store; what it raises passes through and nothing is changed. Raises
+        ``NotFound``, and ``NameTaken`` when the name becomes another user's.
+        """
         ...
 
     def touch_session(self, user_id: str, secret_sha256: str, used_at: datetime) -> None:
@@ -75,7 +79,10 @@ class ChatRepository(Protocol):
     def update(
         self, owner_id: str, chat_id: str, change: Callable[[ChatSummary], ChatSummary]
     ) -> ChatSummary:
-        """Replace everything but the messages by ``change(summary)`` as one step. Raises ``NotFound``."""
+        """Replace everything but the messages by ``change(summary)`` as one step, and return what was stored.
+
+        Id and owner stay whatever ``change`` returns; it must not call the store. Raises ``NotFound``.
+        """
         ...
 
     def delete(self, owner_id: str, chat_id: str) -> None:
@@ -93,7 +100,9 @@ class ChatRepository(Protocol):
     def append_part(self, owner_id: str, chat_id: str, message_id: str, offset: int, text: str) -> None:
         """Note that a streaming message's content goes on with ``text`` at ``offset`` (in characters).
 
-        Does not wait for the disk. Ignored when the message or chat is gone. Repeating a part changes nothing.
+        Does not wait for the disk: it is written, and seen by readers, with the next change or about half a
+        second later. Ignored when the message or chat is gone, when the message is not ``streaming`` any more,
+        and when it leaves a gap after the text so far. Repeating a part changes nothing.
         """
         ...
 
@@ -114,11 +123,13 @@ class Store(Protocol):
 
     users: UserRepository
     chats: ChatRepository
+    notices: list[str]
+    """Lines for root: what could not be read at the start and where it was put, checkpoints that fail."""
 
     def checkpoint(self) -> None:
         """Write users.json and chats.json so that they hold everything. Readers and writers go on meanwhile."""
         ...
 
     def close(self) -> None:
-        """Checkpoint and let go of the folder. Calling it twice does nothing."""
+        """Checkpoint and let go of the folder. Calling it twice does nothing. Changes afterwards are refused."""
         ...

@@ -86,7 +86,8 @@ class UserTable:
         with self._lock:
             user = self._users.get(user_id)
             if user and any(each.secret_sha256 == secret_sha256 for each in user.sessions):
-                self._used_at[user_id, secret_sha256] = used_at
+                known = self._used_at.get((user_id, secret_sha256), used_at)
+                self._used_at[user_id, secret_sha256] = max(used_at, known)
 
     @property
     def has_unsaved_uses(self) -> bool:
