@@ -45,10 +45,9 @@ def on_starting(server: Any) -> None:
         status.fail("chatapp runs as one gthread worker without preload: one process writes the data.")
 
 
-def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:  # noqa: ARG001 - gunicorn passes it
-    """Keep one worker when a signal (TTIN) asks for another."""
-    server.cfg.set("workers", 1)
-    if new_value > 1:
+def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:
+    """Keep one worker when a signal (TTIN) asks for another; what was asked for at the start is refused above."""
+    if old_value is not None and new_value > 1:
         server._num_workers = 1
 
 
