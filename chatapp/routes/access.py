@@ -127,6 +127,8 @@ def _check_cross_site() -> None:
     origin = request.headers.get("Origin")
     if origin is not None and _place(origin) != _place(request.host_url):
         raise CrossSite("This request came from another site and was refused. Nothing was changed.")
+    if request.mimetype == "application/x-www-form-urlencoded":
+        request.get_data(cache=True)  # body.py reads it once more; parsing alone would use it up
     try:
         csrf.protect()
     except CSRFError as error:

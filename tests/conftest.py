@@ -1,0 +1,61 @@
+"""What most tests stand on: a scriptable Ollama, an application in memory, and three people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from chatapp import create_app
+from chatapp.config import Config
+from chatapp.storage.memory import MemoryStore
+from tests.cast import Browser, add_user, services_of
+from tests.fakes.ollama import FakeOllama
+
+
+@pytest.fixture
+def ollama() -> Iterator[FakeOllama]:
+    fake = FakeOllama()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def environment(tmp_path: Path, ollama: FakeOllama) -> dict[str, str]:
+    """The settings of the test's application; a test may change them before it asks for ``app``."""
+    return {
+        "CHATAPP_DATA_DIR": str(tmp_path / "data"),
+        "OLLAMA_URL": ollama.url,
+        "RATELIMIT_ENABLED": "false",
+        "LOG_LEVEL": "error",
+    }
+
+
+@pytest.fixture
+def app(environment: dict[str, str]) -> Iterator[Flask]:
+    app = create_app(Config.from_env(environment, dotenv=None), store=MemoryStore())
+    yield app
+    services_of(app).shutdown(grace_s=0)
+
+
+@pytest.fixture
+def alice(app: Flask) -> Browser:
+    """Root."""
+    return Browser(app, add_user(app, "alice"))
+
+
+@pytest.fixture
+def bob(app: Flask, alice: Browser) -> Browser:
+    return Browser(app, add_user(app, "bob"))
+
+
+@pytest.fixture
+def charlie(app: Flask, bob: Browser) -> Browser:
+    return Browser(app, add_user(app, "charlie"))
+
+
+@pytest.fixture
+def anonymous(app: Flask) -> Browser:
+    return Browser(app)
