@@ -26,9 +26,13 @@ def shortened(messages: Sequence[Message], prompt_tokens: int, room_tokens: int)
 
     The length of each in tokens is guessed from its characters, so the caller measures again. Every call makes the
     list shorter: it drops at least one message, or, when nothing but the last one is left to drop, cuts its middle.
+
+    What goes is rounded up to quarters of the room. So the beginning that is kept stays the same for several
+    questions in a row, and llama.cpp, which keeps what it has computed for equal beginnings, answers them at once.
     """
     tokens_per_character = prompt_tokens / max(1, sum(_size(message) for message in messages))
-    surplus = prompt_tokens - room_tokens
+    quarter = max(1, room_tokens // 4)
+    surplus = -(-(prompt_tokens - room_tokens) // quarter) * quarter
     kept = list(messages)
     while surplus > 0 and (oldest := _oldest_to_drop(kept)) is not None:
         surplus -= int(_size(kept[oldest]) * tokens_per_character)

@@ -89,7 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _dispatch(self, call: Call) -> None:
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-        path = self.path.partition("?")[0]
+        # self.path has had its doubled slashes joined by the standard library already.
+        path = self.requestline.split()[1].partition("?")[0]
         if not host_is_allowed(host, self.server.host) or not origin_is_allowed(origin, host):
             call.send(403, b"")
         elif self.command == "OPTIONS" and origin:
