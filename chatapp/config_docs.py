@@ -14,7 +14,7 @@ Every setting is an environment variable; a file `.env` in the folder of `start.
 a line. The environment wins over the file, and an empty value counts as unset. A value that is not allowed stops the
 start with one line that names the setting, the value and what is allowed.
 
-`flask --app wsgi config` shows the settings in force, without secrets.
+`.venv/bin/flask config` shows the settings in force, without secrets.
 
 Written from `chatapp/config.py` by `python -m chatapp.config_docs`.
 

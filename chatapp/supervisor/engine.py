@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import re
@@ -17,6 +18,7 @@ from chatapp.supervisor.terminal import complain, say
 
 _SECRETS = ("SECRET_KEY", "SECRET_KEY_FILE", "ROOT_PASSWORD", "ROOT_PASSWORD_FILE", "OLLAMA_URL")
 _KEPT_OUTPUT_BYTES = 4000
+_ADDRESS_FILE = "address"
 _HELP = "Install Ollama (https://ollama.com/download) or set OLLAMA_URL; the site runs meanwhile."
 
 
@@ -53,6 +55,7 @@ class Engine:
     def start(self) -> None:
         """Start the engine; install it first when it is missing. Returns at once either way."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._folder / _ADDRESS_FILE).write_text(self.url + "\n")
         if is_installed(self._requirements):
             self._kept.start()
         else:
@@ -93,6 +96,13 @@ class Engine:
             *("--models", str(self._folder), "--parent-pid", str(os.getpid())),
         )
         return Command(arguments, self._environ, log=self._folder / "engine.log")
+
+
+def known_address(data_dir: Path) -> str:
+    """Return where the engine of a server over ``data_dir`` listened last; empty when there never was one."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return (data_dir / "engine" / _ADDRESS_FILE).read_text().strip()
+    return ""
 
 
 def is_installed(requirements: Path) -> bool:
