@@ -124,10 +124,11 @@ class Exchange:
 
     def _note_socket(self, made: socket.socket) -> None:
         with self._lock:
-            self._socket = made
-            if self._cancelled:
-                self._hang_up()
-        self.raise_if_cancelled()
+            if not self._cancelled:
+                self._socket = made
+                return
+        made.close()
+        raise Cancelled
 
     def _hang_up(self) -> None:
         # close() would leave a thread that is reading blocked until Ollama's next line.

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
+from urllib3.util import connection
 
 from chatapp.errors import ChatAppError
 from chatapp.ollama.client import OllamaClient
@@ -61,6 +62,23 @@ def test_a_reply_cancelled_before_it_is_begun_never_reaches_ollama(ollama, clien
     stream = client.chat("smollm2:135m", ASKED)
     stream.cancel()
 
+    reader = Reader(stream)
+
+    assert reader.ends_within(AT_ONCE_S)
+    assert isinstance(reader.ended_with, Cancelled)
+    assert ollama.calls == []
+
+
+def test_a_reply_cancelled_while_the_connection_is_made_never_reaches_ollama(ollama, client, monkeypatch):
+    stream = client.chat("smollm2:135m", ASKED)
+    connect = connection.create_connection
+
+    def connect_and_be_cancelled(*args, **kwargs):
+        made = connect(*args, **kwargs)
+        stream.cancel()
+        return made
+
+    monkeypatch.setattr(connection, "create_connection", connect_and_be_cancelled)
     reader = Reader(stream)
 
     assert reader.ends_within(AT_ONCE_S)
@@ -139,6 +157,18 @@ def test_a_reply_that_pours_is_cancelled_without_reading_on(ollama, client):
     assert ollama.wait_for_call("/api/chat").client_left.wait(AT_ONCE_S)
     assert reader.ends_within(AT_ONCE_S)
     assert isinstance(reader.ended_with, Cancelled)
+
+
+def test_lines_that_have_arrived_already_do_not_come_after_a_cancel(ollama, client):
+    line = b'{"message":{"content":"a"}}\n'
+    ollama.next("/api/chat", scripts.send(line * 100, ending="stall"))
+
+    with client.chat("smollm2:135m", ASKED) as stream:
+        items = iter(stream)
+        next(items)
+        stream.cancel()
+        with pytest.raises(Cancelled):
+            next(items)
 
 
 def test_a_refusal_whose_body_does_not_come_can_be_cancelled(ollama, client):

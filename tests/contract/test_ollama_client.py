@@ -22,6 +22,7 @@ from chatapp.errors import (
     OllamaTimeout,
     OllamaUnreachable,
 )
+from chatapp.ollama import answers
 from chatapp.ollama.client import OllamaClient
 from chatapp.ollama.types import ChatEnd, ChatPiece, PullStatus, Version
 from tests.fakes import scripts, traces
@@ -431,6 +432,23 @@ def test_a_line_that_never_ends_is_refused(ollama, client):
     assert ollama.client_left.wait(1)
 
 
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_without_an_end_is_not_read_for_ever(ollama, client, status):
+    ollama.next("/api/tags", scripts.send(*[b" " * 1_000_000] * 34, status=status, ending="stall"))
+
+    with pytest.raises(OllamaBroken) as failed:
+        client.tags()
+
+    assert failed.value.message == UNEXPECTED
+
+
+def test_a_refusal_whose_body_does_not_come_is_a_timeout(ollama, client, monkeypatch):
+    monkeypatch.setattr(answers, "_ERROR_BODY_TIMEOUT_S", 0.2)
+    ollama.next("/api/chat", scripts.send(b'{"error":', status=500, ending="stall"))
+
+    assert ask(client).error.message == "Ollama stopped responding: nothing came for 0.2 seconds. Try again."
+
+
 # Replies of an unusual kind
 
 
@@ -461,6 +479,15 @@ def test_what_comes_after_the_last_line_is_not_read(ollama, client):
 
     assert reply.content == "a"
     assert reply.failures == []
+
+
+def test_the_connection_is_let_go_as_soon_as_the_last_line_is_there(ollama, client):
+    ollama.next("/api/chat", scripts.lines(scripts.done(), ending="stall"))
+
+    with client.chat("m:1b", ASKED) as stream:
+        next(iter(stream))
+
+        assert ollama.client_left.wait(1)
 
 
 def test_an_error_line_keeps_the_text_before_it_and_ollamas_words(ollama, client):

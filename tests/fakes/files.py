@@ -14,7 +14,14 @@ from chatapp.storage.files import Files
 Fault = Callable[[str, str], OSError | None]
 """Given the name of the call and the name of the file (where it is known): the error to raise, or ``None``."""
 
-_WATCHED = "make_folder names exists create open close read write cut sync sync_folder rename remove size_bytes identity lock"
+_WATCHED = (
+    "make_folder", "names", "exists", "create", "open", "close", "read", "write", "cut", "sync", "sync_folder",
+    "rename", "remove", "size_bytes", "identity", "lock",
+)  # fmt: skip
+
+
+def no_fault(_call: str, _name: str) -> None:
+    """Let everything work."""
 
 
 def error(number: int) -> OSError:
@@ -33,7 +40,7 @@ class FaultyFiles(Files):
     """
 
     def __init__(self, *, syncs: bool = True) -> None:
-        self.fault: Fault = lambda call, name: None
+        self.fault: Fault = no_fault
         self.calls: list[tuple[str, str]] = []
         self.most_bytes_per_write = 1 << 30
         self._syncs = syncs
@@ -85,5 +92,5 @@ def _watched(call: str) -> Callable[..., Any]:
     return method
 
 
-for _call in _WATCHED.split():
+for _call in _WATCHED:
     setattr(FaultyFiles, _call, _watched(_call))
