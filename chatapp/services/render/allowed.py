@@ -7,23 +7,26 @@ from typing import Final
 
 import nh3
 
+
+def _names(text: str) -> set[str]:
+    return set(text.split())
+
+
 #: Pygments' short class names that have a colour in ``static/css/highlight.css``; other tokens stay bare.
 TOKEN_CLASSES: Final = frozenset(
-    {"c", "cp", "k", "kc", "kt", "o", "ow", "s", "sd", "se", "si", "sr", "ss", "m", "nf", "nc", "nb", "bp", "nd"}
-    | {"ne", "nt", "na", "no", "nv", "gd", "gi", "gh", "gu", "gp", "gr", "gs", "ge", "err"}
+    _names("c cp k kc kt o ow s sd se si sr ss m nf nc nb bp nd ne nt na no nv gd gi gh gu gp gr gs ge err")
 )
 
-_TEXT_TAGS: Final = {
-    *("p", "br", "hr", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "em", "strong", "del", "sup"),
-    *("code", "pre", "figure", "figcaption", "div", "span", "a", "input"),
-    *("table", "thead", "tbody", "tr", "th", "td"),
-}
+_TEXT_TAGS: Final = _names(
+    "p br hr h3 h4 h5 h6 ul ol li blockquote em strong del sup code pre figure figcaption div span a input"
+    " table thead tbody tr th td"
+)
 _MATH_ATTRIBUTES: Final[dict[str, set[str]]] = {
     "math": {"display", "alttext"},
     "mfrac": {"linethickness"},
     "menclose": {"notation"},
     "mi": {"mathvariant"},
-    "mo": {"stretchy", "fence", "separator", "form", "lspace", "rspace", "minsize", "maxsize", "movablelimits"},
+    "mo": _names("stretchy fence separator form lspace rspace minsize maxsize movablelimits"),
     "mover": {"accent"},
     "mpadded": {"width", "height", "depth", "lspace", "voffset"},
     "mspace": {"width", "height", "depth", "linebreak"},
@@ -33,12 +36,12 @@ _MATH_ATTRIBUTES: Final[dict[str, set[str]]] = {
     "munder": {"accentunder"},
 }
 _MATH_TAGS: Final = {
-    *("mn", "mrow", "ms", "mtext", "msub", "msup", "msubsup", "msqrt", "mroot", "munderover", "mtr", "mphantom"),
-    *("mmultiscripts", "mprescripts", "none"),
+    *_names("mn mrow ms mtext msub msup msubsup msqrt mroot munderover mtr mphantom"),
+    *_names("mmultiscripts mprescripts none"),
     *_MATH_ATTRIBUTES,
 }
 _BLOCK_DIRECTION: Final[dict[str, dict[str, set[str]]]] = {
-    tag: {"dir": {"auto"}} for tag in ("p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "th", "td")
+    tag: {"dir": {"auto"}} for tag in _names("p h3 h4 h5 h6 ul ol li blockquote th td")
 }
 _SIDES: Final = {"left", "center", "right"}
 

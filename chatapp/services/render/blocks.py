@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from chatapp.services.render import limits
+from chatapp.services.render import limits, lines
 
 
 class Kind(Enum):
@@ -46,51 +46,7 @@ class _State(Enum):
     PLAIN = auto()
 
 
-_FENCE: Final = re.compile(r" {0,3}(?:(`{3,})([^`]*)|(~{3,})(.*))$")
-_NESTED_FENCE: Final = re.compile(r"(?:[ >]|[-+*] |\d{1,9}[.)] )*(?:(`{3,})[^`]*|(~{3,}).*)$")
-_HEADING: Final = re.compile(r" {0,3}#{1,6}(?:[ \t]|$)")
-_RULE: Final = re.compile(r" {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$")
-_ITEM: Final = re.compile(r"( {0,3})([-+*]|(\d{1,9})[.)])(?:([ \t]+)(.*)|$)")
-_FOOTNOTE: Final = re.compile(r" {0,3}\[\^([^\]\s]{1,40})\]:[ \t]*")
-_QUOTE: Final = re.compile(r" {0,3}>")
-_AUTOLINK: Final = re.compile(r" {0,3}<(?:[A-Za-z][A-Za-z0-9.+-]{1,31}:[^\s<>]*|[^\s<>@]+@[^\s<>]+)>")
-_TAG: Final = re.compile(r" {0,3}<[A-Za-z/!?]")
-_BLOCK_TAG: Final = re.compile(
-    r" {0,3}<(?:[!?]|/?(?:address|article|aside|base|basefont|blockquote|body|caption|center|col|colgroup|dd|details"
-    r"|dialog|dir|div|dl|dt|fieldset|figcaption|figure|footer|form|frame|frameset|h[1-6]|head|header|hr|html|iframe"
-    r"|legend|li|link|main|menu|menuitem|nav|noframes|ol|optgroup|option|p|param|pre|script|search|section|style"
-    r"|summary|table|tbody|td|textarea|tfoot|th|thead|title|tr|track|ul)(?:[\s/>]|$))",
-    re.IGNORECASE,
-)
-_MATH_ENDS: Final = {"$$": "$$", r"\[": r"\]"}
 _EMPTY_ITEM_OFFSET: Final = 1_000
-
-
-def _indent_of(line: str) -> int:
-    """Return how many columns are blank at the start of ``line``; a tab reaches to the next multiple of four."""
-    body_at = len(line) - len(line.lstrip(" \t"))
-    return len(line[:body_at].expandtabs(4))
-
-
-def _is_math_start(line: str) -> bool:
-    if _indent_of(line) > 3:
-        return False
-    stripped = line.strip()
-    if stripped in _MATH_ENDS:
-        return True
-    end = _MATH_ENDS.get(stripped[:2])
-    return end is not None and len(stripped) > 4 and stripped.find(end, 2) == len(stripped) - 2
-
-
-def _item_of(line: str) -> re.Match[str] | None:
-    return None if _RULE.match(line) else _ITEM.match(line)
-
-
-def _content_offset(item: re.Match[str]) -> int:
-    """Return the column in which the content of a list item starts, as CommonMark counts it."""
-    marker_end = len(item[1]) + len(item[2])
-    content_at = len(item[0][: marker_end + len(item[4] or "")].expandtabs(4))
-    return content_at if item[5] and content_at - marker_end < 5 else marker_end + 1
 
 
 @dataclass
@@ -137,11 +93,10 @@ class BlockScanner:
             self._lines.append(chunk.removesuffix("\n"))
             return []
         done: list[Block] = []
-        lines = chunk.replace("\r\n", "\n").replace("\r", "\n").split("\n")[:-1]
-        for number, line in enumerate(lines):
-            self._count(line, done)
-            if self.is_plain:
-                self._lines.append("\n".join(lines[number:]))
+        taken = chunk.replace("\r\n", "\n").replace("\r", "\n").split("\n")[:-1]
+        for number, line in enumerate(taken):
+            if self._is_too_much(line, done):
+                self._lines.append("\n".join(taken[number:]))
                 break
             self._take(line, done)
         return done
@@ -156,16 +111,18 @@ class BlockScanner:
         """Return a line of the open fence without the indentation that its opening line has."""
         return line[min(self._fence_indent, len(line) - len(line.lstrip(" "))) :]
 
-    def _count(self, line: str, done: list[Block]) -> None:
+    def _is_too_much(self, line: str, done: list[Block]) -> bool:
+        """Count the work for ``line``; when it passes the limit, turn the open block and the rest into plain text."""
         if self.in_fence:
-            self._work += 1 + len(line) // limits.CODE_CHARACTERS_PER_UNIT
+            self._work += limits.WORK_PER_CODE_LINE + len(line) // limits.CODE_CHARACTERS_PER_UNIT
         else:
             self._work += limits.WORK_PER_LINE + len(line)
         if self._work <= limits.WORK_PER_TEXT:
-            return
+            return False
         if self.in_fence:
             self._close(done)
         self._state = _State.PLAIN
+        return True
 
     def _take(self, line: str, done: list[Block]) -> None:
         if self.in_fence:
@@ -178,12 +135,10 @@ class BlockScanner:
             self._take_blank(done)
 
     def _take_in_fence(self, line: str, done: list[Block]) -> None:
-        bare = line.strip(" \t")
-        closes = bare.startswith(self._fence) and not bare.strip(self._fence[0]) and _indent_of(line) < 4
-        if closes:
+        if self._fence in line and lines.closes_fence(line, self._fence) and lines.indent_of(line) < 4:
             self._close(done)
         else:
-            self._lines.append(self.dedented(line))
+            self._lines.append(self.dedented(line) if self._fence_indent else line)
 
     def _take_blank(self, done: list[Block]) -> None:
         if self._state in {_State.FLOW, _State.MATH}:
@@ -195,15 +150,18 @@ class BlockScanner:
             self._after_blank = True
 
     def _take_text(self, line: str, done: list[Block]) -> None:
-        if self._state is _State.MATH and not _FENCE.match(line):
+        if self._state is _State.MATH and not lines.FENCE.match(line):
             self._take_in_math(line, done)
         elif self._state is _State.NONE or self._starts_anew(line):
             self._close(done)
             self._open(line, done)
         elif self._state in {_State.LIST, _State.FOOTNOTE}:
             self._take_in_container(line)
+        elif self._state is _State.FLOW and self._ends_flow(line):
+            self._lines.append(line)
+            self._close(done)
         else:
-            self._lines.append(_without_html(line, _BLOCK_TAG))
+            self._lines.append(lines.without_html(line, lines.BLOCK_TAG))
 
     def _take_in_math(self, line: str, done: list[Block]) -> None:
         self._lines.append(line)
@@ -214,91 +172,98 @@ class BlockScanner:
         """Say whether ``line`` cannot belong to the open block."""
         match self._state:
             case _State.INDENTED:
-                return _indent_of(line) < 4
+                return lines.indent_of(line) < 4
             case _State.FLOW:
                 return self._interrupts_flow(line)
             case _State.MATH:
                 return True
             case _:
-                return _indent_of(line) < self._offset and self._leaves_container(line)
+                return lines.indent_of(line) < self._offset and self._leaves_container(line)
 
     def _interrupts_flow(self, line: str) -> bool:
-        if _is_leaf_start(line):
+        if lines.is_leaf_start(line):
             return True
-        item = _item_of(line)
+        item = lines.item_of(line)
         if item is None:
             return False
-        return bool(item[5] and item[3] in {None, "1"}) or _QUOTE.match(self._lines[-1]) is not None
+        return bool(item[5] and item[3] in {None, "1"}) or lines.QUOTE.match(self._lines[-1]) is not None
+
+    def _ends_flow(self, line: str) -> bool:
+        """Say whether ``line`` is the last of its block: a rule, or the underline of a heading."""
+        if lines.RULE.match(line):
+            return True
+        return bool(lines.UNDERLINE.match(line)) and not any(
+            ">" in held or "|" in held for held in self._lines
+        )
 
     def _leaves_container(self, line: str) -> bool:
-        if _item_of(line):
+        if lines.item_of(line):
             return self._state is _State.FOOTNOTE
         if self._after_blank or self._nested_fence or self._last_is_empty_item():
             return True
-        return _is_leaf_start(line) or bool(_RULE.match(line) or _QUOTE.match(line))
+        return lines.is_leaf_start(line) or bool(lines.RULE.match(line) or lines.QUOTE.match(line))
 
     def _last_is_empty_item(self) -> bool:
-        item = _ITEM.match(self._lines[-1])
+        item = lines.ITEM.match(self._lines[-1])
         return item is not None and not item[5]
 
     def _take_in_container(self, line: str) -> None:
-        if _indent_of(line) < self._offset:
-            item = _item_of(line)
+        if lines.indent_of(line) < self._offset:
+            item = lines.item_of(line)
             if item:
-                self._offset = _content_offset(item)
+                self._offset = lines.content_offset(item)
                 self._nested_fence = ""
         self._follow_nested_fence(line)
-        self._lines.append(_without_html(line, _BLOCK_TAG) if _indent_of(line) < 2 else line)
+        self._lines.append(lines.without_html(line, lines.BLOCK_TAG) if lines.indent_of(line) < 2 else line)
 
     def _follow_nested_fence(self, line: str) -> None:
-        bare = line.strip(" \t")
-        if self._nested_fence and _indent_of(line) < self._nested_column:
+        if self._nested_fence and lines.indent_of(line) < self._nested_column:
             self._nested_fence = ""
         if self._nested_fence:
-            if bare.startswith(self._nested_fence) and not bare.strip(self._nested_fence[0]):
+            if lines.closes_fence(line, self._nested_fence):
                 self._nested_fence = ""
             return
-        opening = _NESTED_FENCE.match(line) if "```" in line or "~~~" in line else None
+        opening = lines.NESTED_FENCE.match(line) if "```" in line or "~~~" in line else None
         if opening:
             self._nested_fence = opening[1] or opening[2]
             self._nested_column = line.index(self._nested_fence)
 
     def _open(self, line: str, done: list[Block]) -> None:
         self._work += limits.WORK_PER_BLOCK
-        fence, note, item = _FENCE.match(line), _FOOTNOTE.match(line), _item_of(line)
-        if _indent_of(line) > 3:
+        fence, note, item = lines.FENCE.match(line), lines.FOOTNOTE.match(line), lines.item_of(line)
+        if lines.indent_of(line) > 3:
             self._start(_State.INDENTED, line)
         elif fence:
             self._open_fence(line, fence)
-        elif _HEADING.match(line) or _RULE.match(line):
+        elif lines.HEADING.match(line) or lines.RULE.match(line):
             self._start(_State.FLOW, line)
             self._close(done)
-        elif _is_math_start(line):
+        elif lines.is_math_start(line):
             self._open_math(line, done)
         elif note:
             self._start(_State.FOOTNOTE, line[note.end() :], name=note[1])
             self._offset = 4
         elif item:
             self._start(_State.LIST, line)
-            self._offset = _content_offset(item)
+            self._offset = lines.content_offset(item)
             self._follow_nested_fence(line)
         else:
-            self._start(_State.FLOW, _without_html(line, _TAG))
+            self._start(_State.FLOW, lines.without_html(line, lines.TAG))
 
-    def _start(self, state: _State, *lines: str, name: str = "") -> None:
-        self._state, self._lines, self._name = state, list(lines), name
+    def _start(self, state: _State, *held: str, name: str = "") -> None:
+        self._state, self._lines, self._name = state, list(held), name
         self._after_blank, self._nested_fence = False, ""
 
     def _open_fence(self, line: str, fence: re.Match[str]) -> None:
         info = (fence[2] or fence[4] or "").split(maxsplit=1)
         self._start(_State.FENCE, name=info[0] if info else "")
         self._fence = fence[1] or fence[3]
-        self._fence_indent = _indent_of(line)
+        self._fence_indent = lines.indent_of(line)
 
     def _open_math(self, line: str, done: list[Block]) -> None:
         stripped = line.strip()
         self._start(_State.MATH, line)
-        self._fence = _MATH_ENDS[stripped[:2]]
+        self._fence = lines.MATH_ENDS[stripped[:2]]
         if len(stripped) > 2:
             self._close(done, closed=True)
 
@@ -313,18 +278,6 @@ class BlockScanner:
         if closed:
             return self.open_source().strip()[2:-2]
         return self.open_source().rstrip("\n")
-
-
-def _without_html(line: str, tag: re.Pattern[str]) -> str:
-    """Return ``line`` so that it does not start a block of HTML but shows the same characters."""
-    if tag.match(line) and not _AUTOLINK.match(line):
-        return line.replace("<", r"\<", 1)
-    return line
-
-
-def _is_leaf_start(line: str) -> bool:
-    """Say whether ``line`` starts a block that ends any paragraph before it."""
-    return bool(_FENCE.match(line) or _HEADING.match(line) or _FOOTNOTE.match(line)) or _is_math_start(line)
 
 
 def _kind_of(state: _State, closed: bool) -> Kind:

@@ -11,10 +11,10 @@ from typing import Final
 _DANGLING_LINE: Final = re.compile(
     r"(?:^|\n)[ \t>]*(?:#{1,6}|[-+*]|\d{1,9}[.)]?|-+|=+|`{1,3}[^`\n]*|~{1,3}[^~\n]*|[-+*] \[[ xX]?)[ \t]*$"
 )
-_FENCE_LINE: Final = re.compile(r"(?m)^[ \t]*(?:[-+*>] |\d{1,9}[.)] |[ \t])*(`{3,}|~{3,})")
-_TABLE_RULE: Final = re.compile(r"[ \t]*\|?[ \t:|-]*-[ \t:|-]*$")
+_FENCE_LINE: Final = re.compile(r"(?m)^(?:[-+*>] |\d{1,9}[.)] |[ \t])*(`{3,}|~{3,})")
 _OPEN_LINK: Final = re.compile(r"!?\[([^\[\]\n]*)(?:\](?:\([^()\n]*)?)?$")
 _INLINE: Final = re.compile(r"\\.|(`+)|(\*\*|__|~~|[*_])")
+_OPEN_MARKS: Final = 20
 
 
 def heal(source: str, *, in_math: bool = False) -> str:
@@ -49,7 +49,7 @@ def _last_item_at(text: str) -> int:
 
 def _healed_table(lines: list[str]) -> list[str]:
     """Give a table its second row as soon as it has the first, and keep an unfinished cell from spilling over."""
-    if len(lines) <= 2 and (len(lines) == 1 or _TABLE_RULE.match(lines[1])):
+    if len(lines) <= 2 and (len(lines) == 1 or not lines[1].strip(" \t:|-")):
         columns = max(1, lines[0].strip().strip("|").count("|") + 1)
         return [f"|{lines[0].strip().strip('|')}|", "|" + "---|" * columns]
     cells, _, last = lines[-1].rpartition("|")
@@ -79,7 +79,7 @@ def _note_mark(text: str, found: re.Match[str], open_marks: list[str]) -> None:
     after = text[found.end() : found.end() + 1]
     if mark in open_marks and before and not before.isspace():
         del open_marks[open_marks.index(mark) :]
-    elif not after.isspace() and not (mark[0] == "_" and before.isalnum()):
+    elif len(open_marks) < _OPEN_MARKS and not after.isspace() and not (mark[0] == "_" and before.isalnum()):
         open_marks.append(mark)
 
 

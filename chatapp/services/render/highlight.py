@@ -114,7 +114,7 @@ def _class_of(token: object) -> str:
     from pygments.token import STANDARD_TYPES
 
     for kind in reversed(token.split()):  # type: ignore[attr-defined]
-        name = STANDARD_TYPES.get(kind, "")
+        name: str = STANDARD_TYPES.get(kind, "")
         if name in TOKEN_CLASSES:
             return name
     return ""

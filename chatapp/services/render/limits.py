@@ -7,21 +7,25 @@ from __future__ import annotations
 from typing import Final
 
 #: Work units (about one per character, see :mod:`.blocks`) after which the rest of a text is shown as plain text.
-WORK_PER_TEXT: Final = 400_000
+WORK_PER_TEXT: Final = 300_000
 #: What starting a block costs, and what reading a line costs, in the same units.
 WORK_PER_BLOCK: Final = 200
-WORK_PER_LINE: Final = 4
-#: Code lines are only looked at for the closing fence.
+WORK_PER_LINE: Final = 12
+#: The same inside a fence, where a line is only looked at for the closing fence.
+WORK_PER_CODE_LINE: Final = 4
 CODE_CHARACTERS_PER_UNIT: Final = 16
 
 #: One block of Markdown longer than this is shown as plain text.
-BLOCK_CHARACTERS: Final = 100_000
+BLOCK_CHARACTERS: Final = 60_000
 #: Short rows of a table are filled up to the width of its head, so a few bytes can ask for millions of cells.
 TABLE_CELLS: Final = 20_000
 #: Elements inside one another; browsers flatten what lies deeper than 512.
 DEPTH: Final = 100
-#: An opening ``\(`` without its end is searched to the end of the block each time.
-TEX_OPENERS: Final = 200
+#: An opening ``\(`` without its end, and the start of an e-mail address, are searched through the block each time.
+SEARCHED_MARKS: Final = 4_000
+
+#: Lines of plain text with an element between each two.
+PLAIN_BREAKS: Final = 2_000
 
 #: One formula, and all formulas of one text together; what is longer stays visible as its source.
 FORMULA_CHARACTERS: Final = 1_000

@@ -2,7 +2,8 @@
 
 What the pass changes: headings move down two levels (the page owns the first two); links lead to http, https and
 mailto only and open apart, anything else is its text; an image becomes a link that names its host, so that nothing
-is loaded by itself; a line break stays one (chats are not typeset); tables can be scrolled sideways; formulas become MathML; footnote marks become raised numbers.
+is loaded by itself; tables can be scrolled sideways; formulas become MathML; footnote marks become raised numbers.
+A line break in the source stays a line break: people and models mean it in a chat.
 """
 
 from __future__ import annotations
@@ -35,10 +36,9 @@ _AUTO_DIRECTION: Final = frozenset({"p", "h3", "h4", "h5", "h6", "ul", "ol", "li
 _VOID: Final = frozenset({"br", "hr", "input"})
 _ADDRESS: Final = re.compile(r"(?:https?://|mailto:)[^\x00-\x20]+", re.IGNORECASE)
 _SURE_NOTE: Final = re.compile(r"\d{1,3}")
-_EXTENSIONS: Final = ("table", "tasklist", "strikethrough", "autolink", "math_dollars", "math_latex")
 
 
-class TooDeep(Exception):  # noqa: N818 - a signal between two functions, never shown
+class TooDeep(Exception):
     """The block nests more elements than a page can hold."""
 
 
@@ -58,10 +58,14 @@ class Document:
     formulas: FormulaAllowance = field(default_factory=FormulaAllowance)
 
 
-def _extension_options(*names: str) -> comrak.ExtensionOptions:
+def _extension_options() -> comrak.ExtensionOptions:
     options = comrak.ExtensionOptions()
-    for name in names:
-        setattr(options, name, True)
+    options.table = True
+    options.tasklist = True
+    options.strikethrough = True
+    options.autolink = True
+    options.math_dollars = True
+    options.math_latex = True
     return options
 
 
@@ -73,14 +77,15 @@ def _render_options() -> comrak.RenderOptions:
     return options
 
 
-_WITH_TEX: Final = _extension_options(*_EXTENSIONS)
-_WITHOUT_TEX: Final = _extension_options(*_EXTENSIONS[:-1])
+_EXTENSIONS: Final = _extension_options()
 _OPTIONS: Final = _render_options()
 
 
 def is_risky(source: str) -> bool:
-    """Say whether rendering ``source`` could take long: by its length, or by the cells its tables could have."""
+    """Say whether rendering ``source`` could take long: by its length, its marks, or its tables' cells."""
     if len(source) > limits.BLOCK_CHARACTERS:
+        return True
+    if source.count(r"\(") + source.count(r"\[") + source.count("@") > limits.SEARCHED_MARKS:
         return True
     if source.count("|") < 2:
         return False
@@ -94,8 +99,7 @@ def markdown_html(source: str, document: Document, budget: ColourBudget | None) 
     Raises:
         TooDeep: the block has to be shown as plain text.
     """
-    has_tex = source.count(r"\(") + source.count(r"\[") <= limits.TEX_OPENERS
-    html = comrak.render_markdown(source, _WITH_TEX if has_tex else _WITHOUT_TEX, None, _OPTIONS)
+    html = comrak.render_markdown(source, _EXTENSIONS, None, _OPTIONS)
     return _Pass(document, budget).run(html)
 
 

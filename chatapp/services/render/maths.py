@@ -54,8 +54,7 @@ def _convert(tex: str, *, display: bool) -> str | None:
         element = convert_to_element(tex, display="block" if display else "inline")
         element.set("alttext", tex)
         return "".join(_serialized(element))
-    # The converter answers unknown or unfinished TeX with almost any exception, RecursionError among them.
-    except Exception:  # noqa: BLE001
+    except Exception:  # noqa: BLE001 - unfinished TeX raises almost anything, RecursionError included
         return None
 
 

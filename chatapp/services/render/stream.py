@@ -191,7 +191,10 @@ class BlockStream:
 
 
 def _plain(source: str) -> str:
-    text = escape(source).replace("\n", "<br>\n")
+    """Return ``source`` as a paragraph; the style sheet keeps the line breaks where there are too many elements."""
+    text = escape(source.strip("\n"))
+    if text.count("\n") <= limits.PLAIN_BREAKS:
+        text = text.replace("\n", "<br>")
     return f'<p class="plain" dir="auto">{text}</p>'
 
 
