@@ -40,13 +40,13 @@ class Follow {
     if (this.#left_px < NEAR_PX) {
       this.#following = true;
       this.#pill.hidden = true;
-    } else if (this.#left_px > FAR_PX && !this.#following) {
+    } else if (this.#pill.hidden && this.#left_px > FAR_PX && !this.#following) {
       this.#offer("Jump to latest");
     }
   }
 
   #offer(label) {
-    if (this.#pill.hidden) this.#pill.querySelector("span").textContent = label;
+    this.#pill.querySelector("span").textContent = label;
     this.#pill.hidden = false;
   }
 

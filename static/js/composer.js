@@ -18,6 +18,7 @@ export class Composer {
   #draftTimer = 0;
   #state = "idle";
   #unsent = null;
+  #leaving = false;
 
   /** @param {(message: {content: string, model?: string, message_id: string}) => void} onSend */
   constructor(onSend) {
@@ -29,6 +30,7 @@ export class Composer {
     this.#area.addEventListener("compositionend", (event) => (this.#compositionEndedAt = event.timeStamp));
     this.#area.addEventListener("input", () => this.#changed());
     this.#model?.addEventListener("change", () => (this.#area.placeholder = `Message ${this.#model.value}`));
+    byId("logout").addEventListener("submit", () => (this.#leaving = true));
     addEventListener("pagehide", () => this.#keepDraft());
     this.#bringDraftBack();
     if (!TOUCH.matches) this.focus();
@@ -131,8 +133,8 @@ export class Composer {
   /** Storage may be full or switched off; writing goes on without drafts then. */
   #keepDraft() {
     clearTimeout(this.#draftTimer);
-    // What is on its way is still a draft until the server has it.
-    if (this.#state === "sending") return;
+    // What is on its way is still a draft until the server has it; who logs out leaves none.
+    if (this.#state === "sending" || this.#leaving) return;
     try {
       if (this.text.trim()) localStorage.setItem(this.#draftKey, this.text);
       else localStorage.removeItem(this.#draftKey);

@@ -101,11 +101,14 @@ export function toast(sentence) {
   leave();
 }
 
-/** Copy text, on plain http as well, where the clipboard API is missing. @returns {Promise<boolean>} whether it worked */
+/** Copy text. @returns {Promise<boolean>} whether it worked */
 export async function copyText(text) {
-  if (navigator.clipboard && window.isSecureContext) {
-    return navigator.clipboard.writeText(text).then(() => true, () => false);
-  }
+  const copied = navigator.clipboard?.writeText(text).then(() => true, () => false);
+  return (await copied) || copySelected(text);
+}
+
+/** The way of old, for plain http, where there is no clipboard API, and for where it is refused. */
+function copySelected(text) {
   const active = document.activeElement;
   const area = make("textarea", { value: text, className: "sr-only", readOnly: true });
   document.body.append(area);
@@ -119,7 +122,7 @@ export async function copyText(text) {
 /** Copy, and let the button say so for a moment. */
 export async function copyWith(button, text) {
   const copied = await copyText(text);
-  button.textContent = copied ? "Copied" : "Press Ctrl+C";
+  button.textContent = copied ? "Copied" : "Not copied";
   announce(copied ? "Copied" : "Copying did not work");
   setTimeout(() => (button.textContent = "Copy"), 1500);
 }

@@ -163,7 +163,7 @@ export class LiveReply {
       this.#connected();
     };
     this.#source.onerror = () => this.#lost();
-    this.#phase.show("Waiting");
+    this.#phase.show(slot(this.#article, "blocks").firstChild || slot(this.#article, "tail").firstChild ? "Writing" : "Waiting");
   }
 
   #enter(name) {
