@@ -11,7 +11,7 @@ from pathlib import Path
 from chatapp.errors import StoreLocked
 from chatapp.storage.files import Files, read_whole, write_all
 
-_STRIPES = 256
+_STRIPES = 4096
 
 
 class FolderLock:

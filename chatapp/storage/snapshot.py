@@ -64,6 +64,8 @@ class Snapshot:
         self.size_bytes = files.size_bytes(fd)
         self.identity = files.identity(fd)
         self.broken_lines: list[Damaged] = []
+        self.is_regular = True
+        """False when entries are not separated as the writer separates them, so that each is copied by itself."""
         self._files = files
         self._fd = fd
         self._places = places
@@ -94,7 +96,7 @@ class Snapshot:
             if key in without:
                 continue
             offset, length = place >> _LENGTH_BITS, place & _LENGTH_MASK
-            if run and (offset != expected or self.broken_lines):
+            if run and (offset != expected or not self.is_regular):
                 yield run
                 run = {}
             run[key] = place
@@ -132,6 +134,7 @@ def _scan(files: Files, path: Path, fd: int, kind: Kind, visit: Visit) -> Snapsh
     head = _read_head(path, kind, next(lines, (0, b""))[1])
     places: dict[str, int] = {}
     broken: list[Damaged] = []
+    is_regular = True
     end = files.size_bytes(fd)
     for offset, line in lines:
         if line == _END:
@@ -142,6 +145,7 @@ def _scan(files: Files, path: Path, fd: int, kind: Kind, visit: Visit) -> Snapsh
             if key in places:
                 raise damaged(path, at, f"the entry {key} occurs twice")
             places[key] = at << _LENGTH_BITS | len(entry)
+            is_regular = is_regular and at == offset
             _visit(visit, path, at, key, members)
     else:
         raise damaged(path, end, "the file ends early")
@@ -149,6 +153,7 @@ def _scan(files: Files, path: Path, fd: int, kind: Kind, visit: Visit) -> Snapsh
         raise damaged(path, end, f"it should hold {head.count} entries and holds {len(places)}")
     snapshot = Snapshot(files, path, fd, head, places)
     snapshot.broken_lines = broken
+    snapshot.is_regular = is_regular and not broken
     return snapshot
 
 

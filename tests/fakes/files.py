@@ -15,7 +15,7 @@ Fault = Callable[[str, str], OSError | None]
 """Given the name of the call and the name of the file (where it is known): the error to raise, or ``None``."""
 
 _WATCHED = (
-    "make_folder", "names", "exists", "create", "open", "close", "read", "write", "cut", "sync", "sync_folder",
+    "make_folder", "names", "exists", "create", "open", "read", "write", "cut", "sync", "sync_folder",
     "rename", "remove", "size_bytes", "identity", "lock",
 )  # fmt: skip
 

@@ -1,0 +1,360 @@
+"""Writing: durable before it counts, many at once, and what happens when the disk says no."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from chatapp.errors import Invalid, StorageFailed, StorageFull, StorageReadOnly
+from chatapp.storage.chats import summary_of
+from chatapp.storage.json_store import JsonStore
+from chatapp.storage.operations import ChatPut
+from tests.fakes.files import Fault, FaultyFiles, disk_full, error
+from tests.records import a_chat, a_message, a_reply, a_user
+from tests.unit.storage.conftest import Opener
+from tests.unit.storage.killed import contents, lay_out, reopened, stored_texts
+
+ALICE = "alice-id"
+JOURNAL = "000000001.jsonl"
+
+
+def journal_calls(files: FaultyFiles, call: str) -> int:
+    return sum(1 for each, name in files.calls if each == call and name.endswith(".jsonl"))
+
+
+def failing(call: str, fault: OSError, *, name: str = ".jsonl") -> Fault:
+    """Fail every such call on files whose name ends so."""
+    return lambda each, file: fault if each == call and file.endswith(name) else None
+
+
+def once(fault: Fault) -> Fault:
+    """Fail the first time only."""
+    left = [1]
+
+    def first_only(call: str, name: str) -> OSError | None:
+        found = fault(call, name) if left else None
+        if found:
+            left.clear()
+        return found
+
+    return first_only
+
+
+def add_text(store: JsonStore, text: str) -> None:
+    """Store a message in the one chat of Alice, making it first."""
+    chats = store.chats.list(ALICE) or [store.chats.add(a_chat(ALICE))]
+    store.chats.add_messages(ALICE, chats[0].id, [a_message(text)])
+
+
+def texts(store: JsonStore) -> list[str]:
+    [chat] = store.chats.list(ALICE)
+    return [message.content for message in store.chats.get(ALICE, chat.id).messages]
+
+
+def test_a_change_is_synced_before_it_returns(open_folder: Opener, files: FaultyFiles) -> None:
+    store = open_folder(files)
+    before = journal_calls(files, "sync")
+
+    store.chats.add(a_chat(ALICE))
+
+    assert journal_calls(files, "sync") == before + 1
+
+
+class HeldSync(FaultyFiles):
+    """Holds a sync of the journal until the test lets go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def sync(self, fd: int) -> None:
+        self.reached.set()
+        assert self.go_on.wait(10)
+        super().sync(fd)
+
+    def hold(self) -> None:
+        self.reached.clear()
+        self.go_on.clear()
+
+
+def test_a_change_is_seen_by_nobody_before_it_is_durable(open_folder: Opener) -> None:
+    files = HeldSync()
+    store = open_folder(files)
+    files.hold()
+    writer = threading.Thread(target=store.users.add, args=[a_user("alice")])
+
+    writer.start()
+    assert files.reached.wait(10)
+    seen_before = store.users.by_name("alice")
+    files.go_on.set()
+    writer.join()
+
+    assert seen_before is None
+    assert store.users.by_name("alice") is not None
+
+
+def test_changes_that_come_during_a_sync_share_the_next_one(open_folder: Opener, folder: Path) -> None:
+    files = HeldSync()
+    store = open_folder(files)
+    syncs_before = journal_calls(files, "sync")
+    files.hold()
+    changes = [[ChatPut(summary_of(a_chat(ALICE)))] for _ in range(20)]
+    writers = [threading.Thread(target=store._journal.commit, args=[change]) for change in changes]
+
+    writers[0].start()
+    assert files.reached.wait(10)
+    for writer in writers[1:]:
+        writer.start()
+    wait_until_queued(store, 19)
+    files.go_on.set()
+    for writer in writers:
+        writer.join()
+
+    assert journal_calls(files, "sync") == syncs_before + 2
+    records = [json.loads(line) for line in (folder / "journal" / JOURNAL).read_text().splitlines()]
+    assert [(each["n"], each["b"]) for each in records] == [(1, 1)] + [(number, 2) for number in range(2, 21)]
+
+
+def wait_until_queued(store: JsonStore, count: int) -> None:
+    pause = threading.Event()
+    for _ in range(1000):
+        if len(store._journal._queue) == count:
+            return
+        pause.wait(0.01)
+    raise AssertionError("the writers did not queue up")
+
+
+def test_a_disk_that_takes_few_bytes_at_a_time_gets_them_all(open_folder: Opener, files: FaultyFiles) -> None:
+    store = open_folder(files)
+    files.most_bytes_per_write = 7
+
+    add_text(store, "a longer text than fits")
+    store.checkpoint()
+
+    assert texts(store) == ["a longer text than fits"]
+
+
+def test_parts_reach_the_disk_without_anybody_waiting(
+    open_folder: Opener, folder: Path, tmp_path: Path
+) -> None:
+    store = open_folder()
+    alice = store.users.add(a_user("alice"))
+    reply = a_reply()
+    chat = store.chats.add(a_chat(alice.id, messages=(reply,)))
+    shown = threading.Event()
+
+    store.chats.append_part(alice.id, chat.id, reply.id, 0, "Half")
+    for _ in range(200):
+        if stored_texts(store) == ["Half"]:
+            break
+        shown.wait(0.02)
+    lay_out(tmp_path / "left", contents(folder))
+
+    with reopened(tmp_path / "left") as after:
+        assert stored_texts(after) == ["Half"]
+
+
+def test_text_that_json_cannot_hold_is_refused_and_the_rest_goes_on(open_folder: Opener) -> None:
+    store = open_folder()
+    add_text(store, "one")
+
+    with pytest.raises(Invalid):
+        add_text(store, "half \ud83d")
+    add_text(store, "two")
+
+    assert texts(store) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.ENOSPC, StorageFull),
+        (errno.EDQUOT, StorageFull),
+        (errno.EROFS, StorageReadOnly),
+        (errno.EIO, StorageFailed),
+    ],
+)
+def test_a_failed_write_changes_nothing_and_the_next_one_works(
+    open_folder: Opener, files: FaultyFiles, folder: Path, number: int, expected: type[StorageFailed]
+) -> None:
+    store = open_folder(files)
+    add_text(store, "one")
+    before = (folder / "journal" / JOURNAL).read_bytes()
+
+    files.fault = failing("write", error(number))
+    with pytest.raises(expected, match="not saved"):
+        add_text(store, "two")
+    assert (folder / "journal" / JOURNAL).read_bytes() == before
+    files.fault = lambda *_: None
+    add_text(store, "three")
+
+    assert texts(store) == ["one", "three"]
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_line_leaves_no_half_line(
+    open_folder: Opener, files: FaultyFiles, folder: Path
+) -> None:
+    store = open_folder(files)
+    add_text(store, "one")
+    before = (folder / "journal" / JOURNAL).read_bytes()
+    files.most_bytes_per_write = 10
+    writes: list[str] = []
+
+    def third_write(call: str, name: str) -> OSError | None:
+        if (call, name) != ("write", JOURNAL):
+            return None
+        writes.append(name)
+        return disk_full() if len(writes) == 3 else None
+
+    files.fault = third_write
+    with pytest.raises(StorageFull):
+        add_text(store, "two")
+
+    assert (folder / "journal" / JOURNAL).read_bytes() == before
+
+
+def test_everybody_in_a_failed_group_is_told(open_folder: Opener, files: FaultyFiles) -> None:
+    store = open_folder(files)
+    files.fault = failing("write", disk_full())
+    told: list[Exception] = []
+
+    def try_to_add() -> None:
+        try:
+            store.chats.add(a_chat(ALICE))
+        except StorageFull as refusal:
+            told.append(refusal)
+
+    writers = [threading.Thread(target=try_to_add) for _ in range(20)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    assert len(told) == 20
+    assert store.chats.list(ALICE) == []
+
+
+def test_a_user_who_could_not_be_stored_does_not_make_the_next_one_less_than_root(
+    open_folder: Opener, files: FaultyFiles
+) -> None:
+    store = open_folder(files)
+    files.fault = failing("write", disk_full())
+    with pytest.raises(StorageFull):
+        store.users.add(a_user("alice"))
+    files.fault = lambda *_: None
+
+    assert store.users.add(a_user("bob")).is_root
+
+
+def test_after_a_failed_sync_the_file_is_never_used_again(
+    open_folder: Opener, files: FaultyFiles, folder: Path, tmp_path: Path
+) -> None:
+    store = open_folder(files)
+    add_text(store, "one")
+    files.fault = once(failing("sync", error(errno.EIO), name=JOURNAL))
+
+    with pytest.raises(StorageFailed, match="not saved"):
+        add_text(store, "two")
+    used_before = [call for call, name in files.calls if name == JOURNAL and call in {"write", "sync", "cut"}]
+    store.checkpoint()
+    add_text(store, "three")
+
+    assert [
+        call for call, name in files.calls if name == JOURNAL and call in {"write", "sync", "cut"}
+    ] == used_before
+    assert texts(store) == ["one", "three"]
+    lay_out(tmp_path / "left", contents(folder))
+    with reopened(tmp_path / "left") as after:
+        assert texts(after) == ["one", "three"]
+
+
+def test_after_a_failed_sync_the_store_moves_on_by_itself(open_folder: Opener, files: FaultyFiles) -> None:
+    store = open_folder(files)
+    files.fault = once(failing("sync", error(errno.EIO)))
+    with pytest.raises(StorageFailed):
+        store.chats.add(a_chat(ALICE))
+
+    pause = threading.Event()
+    for _ in range(500):
+        if not store._journal.needs_new_file:
+            break
+        pause.wait(0.01)
+    add_text(store, "one")
+
+    assert texts(store) == ["one"]
+
+
+def test_while_new_files_fail_too_the_store_is_read_only_and_recovers(
+    open_folder: Opener, files: FaultyFiles
+) -> None:
+    store = open_folder(files)
+    add_text(store, "one")
+    files.fault = failing("sync", error(errno.EIO), name="")
+    with pytest.raises(StorageFailed):
+        add_text(store, "two")
+
+    with pytest.raises(StorageReadOnly, match="nothing can be saved at the moment"):
+        add_text(store, "three")
+    with pytest.raises(StorageFailed):
+        store.checkpoint()
+    assert texts(store) == ["one"]
+
+    files.fault = lambda *_: None
+    store.checkpoint()
+    add_text(store, "four")
+    assert texts(store) == ["one", "four"]
+
+
+def test_a_line_that_cannot_be_cut_back_makes_the_file_unusable(
+    open_folder: Opener, files: FaultyFiles
+) -> None:
+    store = open_folder(files)
+    add_text(store, "one")
+    files.fault = lambda call, _: disk_full() if call in {"write", "cut", "create"} else None
+
+    with pytest.raises(StorageFull):
+        add_text(store, "two")
+    with pytest.raises(StorageReadOnly):
+        add_text(store, "three")
+
+    files.fault = lambda *_: None
+    store.checkpoint()
+    add_text(store, "four")
+    assert texts(store) == ["one", "four"]
+
+
+def test_a_closed_store_refuses_changes_and_goes_on_reading(open_folder: Opener) -> None:
+    store = open_folder()
+    add_text(store, "one")
+
+    store.close()
+
+    assert texts(store) == ["one"]
+    with pytest.raises(StorageFailed, match="being stopped"):
+        store.chats.add(a_chat(ALICE))
+
+
+def test_a_forked_child_cannot_write(open_folder: Opener) -> None:
+    store = open_folder()
+    outcome, told = os.pipe()
+
+    child = os.fork()
+    if child == 0:
+        try:
+            store.chats.add(a_chat(ALICE))
+        except StorageFailed as refusal:
+            os.write(told, str(refusal).encode())
+        finally:
+            os._exit(0)
+    os.close(told)
+    os.waitpid(child, 0)
+
+    assert b"before the server split into processes" in os.read(outcome, 1000)
+    os.close(outcome)

@@ -1,0 +1,429 @@
+"""Opening a folder after a kill, a power cut, a bad block or an impatient hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from chatapp.errors import StorageFailed, StoreDamaged
+from chatapp.models import User
+from chatapp.storage.files import Files
+from chatapp.storage.json_store import JsonStore
+from chatapp.storage.layout import Layout
+from chatapp.storage.lines import encode_record
+from chatapp.storage.recovery import load
+from tests.records import a_chat, a_message, a_reply, a_user
+from tests.unit.storage.conftest import Opener
+from tests.unit.storage.killed import (
+    contents,
+    lay_out,
+    loaded_texts,
+    reopened,
+    reports_something,
+    stored_texts,
+)
+
+
+def write_some(store: JsonStore, *texts: str) -> None:
+    """Store one message after another, each durable before the next, in the first chat of the first user."""
+    alice = store.users.by_name("alice") or store.users.add(a_user("alice"))
+    chats = store.chats.list(alice.id) or [store.chats.add(a_chat(alice.id))]
+    for text in texts:
+        store.chats.add_messages(alice.id, chats[0].id, [a_message(text)])
+
+
+def newest_journal(folder: Path) -> Path:
+    return max(path for path in (folder / "journal").iterdir() if path.stat().st_size)
+
+
+# --- the first start -------------------------------------------------------------------------------------------
+
+
+def test_a_new_folder_gets_valid_empty_files_for_its_owner_only(folder: Path, open_folder: Opener) -> None:
+    open_folder()
+
+    assert json.loads((folder / "users.json").read_bytes())["users"] == {}
+    assert json.loads((folder / "chats.json").read_bytes())["chats"] == {}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
+
+
+def test_a_folder_that_others_may_read_is_closed_to_them(folder: Path, open_folder: Opener) -> None:
+    folder.mkdir(mode=0o755)
+
+    open_folder()
+
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("reached", range(5))
+def test_an_interrupted_first_start_is_finished(folder: Path, open_folder: Opener, reached: int) -> None:
+    open_folder().close()
+    whole = contents(folder)
+    steps = ["journal/000000001.jsonl", "users.json.tmp", "users.json", "chats.json"]
+    whole["users.json.tmp"] = whole["users.json"][:20]
+    lay_out(folder, {name: whole[name] for name in steps[:reached]})
+
+    write_some(open_folder(), "hello")
+
+    assert (folder / "chats.json").exists()
+
+
+def test_a_folder_that_is_a_file_is_refused_in_one_line(folder: Path, open_folder: Opener) -> None:
+    folder.write_text("not a folder")
+
+    with pytest.raises(StorageFailed, match=r"cannot be used: .*Check that it is a folder"):
+        open_folder()
+
+
+def test_a_data_file_that_is_a_folder_is_refused_in_one_line(folder: Path, open_folder: Opener) -> None:
+    open_folder().close()
+    (folder / "chats.json").unlink()
+    (folder / "chats.json").mkdir()
+
+    with pytest.raises(StorageFailed, match=r"cannot be used: Is a directory"):
+        open_folder()
+
+
+# --- after a kill ----------------------------------------------------------------------------------------------
+
+
+def test_everything_is_there_after_a_clean_end(folder: Path, open_folder: Opener) -> None:
+    store = open_folder()
+    write_some(store, "one", "two")
+    store.close()
+
+    assert stored_texts(open_folder()) == ["one", "two"]
+
+
+def test_everything_is_there_after_a_kill(folder: Path, open_folder: Opener, tmp_path: Path) -> None:
+    store = open_folder()
+    write_some(store, "one")
+    store.checkpoint()
+    write_some(store, "two")
+    lay_out(tmp_path / "left", contents(folder))
+
+    with reopened(tmp_path / "left") as after:
+        assert stored_texts(after) == ["one", "two"]
+        assert after.users.all() == store.users.all()
+        assert after.notices == []
+
+
+def test_writing_goes_on_after_a_kill(folder: Path, open_folder: Opener, tmp_path: Path) -> None:
+    write_some(open_folder(), "one")
+    lay_out(tmp_path / "left", contents(folder))
+    with reopened(tmp_path / "left") as after:
+        write_some(after, "two")
+
+    with reopened(tmp_path / "left") as again:
+        assert stored_texts(again) == ["one", "two"]
+
+
+def test_a_reply_that_was_being_written_is_interrupted_with_its_text(
+    folder: Path, open_folder: Opener, tmp_path: Path
+) -> None:
+    store = open_folder()
+    write_some(store, "question")
+    [alice] = store.users.all()
+    [chat] = store.chats.list(alice.id)
+    reply = a_reply()
+    store.chats.add_messages(alice.id, chat.id, [reply])
+    store.checkpoint()
+    store.chats.append_part(alice.id, chat.id, reply.id, 0, "Half an ")
+    store.chats.append_part(alice.id, chat.id, reply.id, 8, "answer")
+    write_some(store, "the parts were written with this")
+    lay_out(tmp_path / "left", contents(folder))
+
+    with reopened(tmp_path / "left") as after:
+        interrupted = after.chats.interrupt_streaming()
+        message = after.chats.get(alice.id, chat.id).message(reply.id)
+
+    assert message is not None
+    assert (interrupted, message.status, message.content) == (1, "interrupted", "Half an answer")
+
+
+def test_a_streaming_reply_is_found_in_a_file_that_was_never_parsed(
+    folder: Path, open_folder: Opener
+) -> None:
+    store = open_folder()
+    write_some(store, "question")
+    [alice] = store.users.all()
+    [chat] = store.chats.list(alice.id)
+    store.chats.add_messages(alice.id, chat.id, [a_reply("Half")])
+    store.close()
+
+    assert open_folder().chats.interrupt_streaming() == 1
+
+
+# --- a torn end ------------------------------------------------------------------------------------------------
+
+
+def test_a_journal_cut_at_any_byte_gives_a_whole_beginning(
+    folder: Path, open_folder: Opener, tmp_path: Path
+) -> None:
+    write_some(open_folder(), "one", "two", "three")
+    left = contents(folder)
+    journal = left["journal/000000001.jsonl"]
+    lines_end_at = [match.start() for match in re.finditer(rb"\n", journal)]
+    lay_out(tmp_path / "cut", left)
+
+    for length in range(len(journal)):
+        (tmp_path / "cut/journal/000000001.jsonl").write_bytes(journal[:length])
+        recovered = load(Files(), Layout(tmp_path / "cut"))
+
+        whole_records = sum(1 for end in lines_end_at if end <= length)
+        assert loaded_texts(recovered) == ["one", "two", "three"][: max(0, whole_records - 2)]
+        assert reports_something(recovered) == (
+            length not in {0, *lines_end_at, *(end + 1 for end in lines_end_at)}
+        )
+
+
+def test_what_is_cut_off_is_kept_and_reported(folder: Path, open_folder: Opener, tmp_path: Path) -> None:
+    write_some(open_folder(), "one", "two")
+    left = contents(folder)
+    torn = left["journal/000000001.jsonl"][:-10]
+    lay_out(tmp_path / "cut", left | {"journal/000000001.jsonl": torn})
+
+    with reopened(tmp_path / "cut") as after:
+        [notice] = after.notices
+        write_some(after, "three")
+
+    [kept] = (tmp_path / "cut" / "quarantine").iterdir()
+    assert torn.endswith(kept.read_bytes())
+    assert kept.name in notice
+    with reopened(tmp_path / "cut") as again:
+        assert stored_texts(again) == ["one", "three"]
+        assert again.notices == []
+
+
+def test_a_torn_group_that_was_never_acknowledged_is_cut(
+    folder: Path, open_folder: Opener, tmp_path: Path
+) -> None:
+    write_some(open_folder(), "one")
+    left = contents(folder)
+    record = left["journal/000000001.jsonl"].splitlines()[-1]
+    members = record[record.index(b'"op"') : record.rindex(b',"crc"')]
+    second_of_a_group = encode_record(5, 4, "2026-11-20T12:00:00.000Z", members)
+    torn = left["journal/000000001.jsonl"] + b"\0" * len(second_of_a_group) + second_of_a_group
+    lay_out(tmp_path / "cut", left | {"journal/000000001.jsonl": torn})
+
+    with reopened(tmp_path / "cut") as after:
+        assert stored_texts(after) == ["one"]
+        assert len(after.notices) == 1
+
+
+# --- real damage -----------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_record_before_the_last_group_is_refused(folder: Path, open_folder: Opener) -> None:
+    store = open_folder()
+    write_some(store, "one", "two", "three")
+    left = contents(folder)
+    store.close()
+    journal = left["journal/000000001.jsonl"]
+    damaged = journal.replace(b'"content":"two"', b'"content":"twO"')
+    lay_out(folder, left | {"journal/000000001.jsonl": damaged})
+
+    place = damaged.index(b'{"n":4')
+    with pytest.raises(StoreDamaged, match=f"000000001.jsonl is damaged at byte {place}: the checksum"):
+        open_folder()
+
+    assert contents(folder) == left | {"journal/000000001.jsonl": damaged}
+
+
+def test_a_record_merged_with_the_next_by_a_damaged_newline_is_refused(
+    folder: Path, open_folder: Opener
+) -> None:
+    store = open_folder()
+    write_some(store, "one", "two")
+    left = contents(folder)
+    store.close()
+    lines = left["journal/000000001.jsonl"].split(b"\n")
+    lay_out(
+        folder, left | {"journal/000000001.jsonl": b"\n".join(lines[:2]) + b"\x0b" + b"\n".join(lines[2:])}
+    )
+
+    with pytest.raises(StoreDamaged, match="is damaged at byte"):
+        open_folder()
+
+
+def test_a_removed_record_is_refused(folder: Path, open_folder: Opener) -> None:
+    store = open_folder()
+    write_some(store, "one", "two")
+    left = contents(folder)
+    store.close()
+    lines = left["journal/000000001.jsonl"].split(b"\n")
+    lay_out(folder, left | {"journal/000000001.jsonl": b"\n".join(lines[:2] + lines[3:])})
+
+    with pytest.raises(StoreDamaged, match="record 3 is missing"):
+        open_folder()
+
+
+def test_a_missing_journal_file_is_refused_with_the_cure(folder: Path, open_folder: Opener) -> None:
+    open_folder().close()
+    left = contents(folder)
+    lay_out(folder, {name: content for name, content in left.items() if not name.startswith("journal/")})
+
+    with pytest.raises(
+        StoreDamaged, match=r"journal/000000001.jsonl is missing.*make an empty file of that name"
+    ):
+        open_folder()
+
+
+@pytest.mark.parametrize("name", ["users.json", "chats.json"])
+def test_a_missing_data_file_is_refused(folder: Path, open_folder: Opener, name: str) -> None:
+    store = open_folder()
+    write_some(store, "one")
+    store.close()
+    (folder / name).unlink()
+    left = contents(folder)
+
+    with pytest.raises(StoreDamaged, match=f"{name} is missing, but the data folder was in use"):
+        open_folder()
+
+    assert contents(folder) == left
+
+
+@pytest.mark.parametrize("name", ["users.json", "chats.json"])
+def test_a_data_file_cut_at_any_byte_is_refused_and_left_alone(
+    folder: Path, open_folder: Opener, name: str
+) -> None:
+    store = open_folder()
+    write_some(store, "one")
+    store.close()
+    left = contents(folder)
+
+    for length in range(len(left[name])):
+        (folder / name).write_bytes(left[name][:length])
+        with pytest.raises(StoreDamaged, match=f"{name} is damaged at byte"):
+            load(Files(), Layout(folder))
+
+    with pytest.raises(StoreDamaged):
+        open_folder()
+    assert contents(folder) == left | {name: left[name][:-1]}
+
+
+@pytest.mark.parametrize("content", [b'{"01kagx": {"messages": []}}', b"{}", b"[]", b"\0" * 200, b"hello\n"])
+def test_a_foreign_file_is_refused_and_left_alone(folder: Path, open_folder: Opener, content: bytes) -> None:
+    open_folder().close()
+    (folder / "chats.json").write_bytes(content)
+
+    with pytest.raises(StoreDamaged, match=r"chats.json is damaged at byte 0.*Nothing was changed"):
+        open_folder()
+
+    assert (folder / "chats.json").read_bytes() == content
+
+
+def test_a_damaged_user_is_refused_with_the_place(folder: Path, open_folder: Opener) -> None:
+    store = open_folder()
+    write_some(store, "one")
+    store.close()
+    content = (folder / "users.json").read_bytes()
+    (folder / "users.json").write_bytes(content.replace(b'"role":"root"', b'"role":"user"'))
+
+    place = content.index(b'"alice"')
+    with pytest.raises(StoreDamaged, match=f"users.json is damaged at byte {place}"):
+        open_folder()
+
+
+def test_a_damaged_chat_is_put_aside_and_the_others_are_served(folder: Path, open_folder: Opener) -> None:
+    store = open_folder()
+    alice = store.users.add(a_user("alice"))
+    chats = [store.chats.add(a_chat(alice.id, title=title, messages=(a_message(title),))) for title in "abc"]
+    store.close()
+    content = (folder / "chats.json").read_bytes()
+    (folder / "chats.json").write_bytes(content.replace(b'"content":"b"', b'"content":"B"'))
+
+    after = open_folder()
+
+    assert sorted(summary.title for summary in after.chats.list(alice.id)) == ["a", "c"]
+    [notice] = after.notices
+    [kept] = (folder / "quarantine").iterdir()
+    assert kept.name in notice
+    assert chats[1].id.encode() in kept.read_bytes()
+    assert b'"content":"B"' in kept.read_bytes()
+
+
+def test_newer_messages_of_a_damaged_chat_are_put_aside_too(
+    folder: Path, open_folder: Opener, tmp_path: Path
+) -> None:
+    store = open_folder()
+    write_some(store, "old")
+    store.checkpoint()
+    write_some(store, "acknowledged later")
+    left = contents(folder)
+    lay_out(tmp_path / "left", left | {"chats.json": left["chats.json"].replace(b'"old"', b'"0ld"')})
+
+    with reopened(tmp_path / "left") as after:
+        assert stored_texts(after) == []
+        assert len(after.notices) == 2
+
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "left" / "quarantine").iterdir())
+    assert b'"0ld"' in kept
+    assert b'"acknowledged later"' in kept
+
+
+def test_a_damaged_chat_is_put_aside_once(folder: Path, open_folder: Opener, tmp_path: Path) -> None:
+    store = open_folder()
+    write_some(store, "old")
+    store.close()
+    left = contents(folder)
+    broken = left | {"chats.json": left["chats.json"].replace(b'"old"', b'"0ld"')}
+    lay_out(tmp_path / "left", broken)
+
+    for _ in range(2):
+        with reopened(tmp_path / "left"):
+            kept = list((tmp_path / "left" / "quarantine").iterdir())
+
+    assert len(kept) == 1
+
+
+def test_two_chats_merged_by_a_damaged_newline_are_both_served(folder: Path, open_folder: Opener) -> None:
+    store = open_folder()
+    alice = store.users.add(a_user("alice"))
+    for title in "abc":
+        store.chats.add(a_chat(alice.id, title=title))
+    store.close()
+    lines = (folder / "chats.json").read_bytes().split(b"\n")
+    (folder / "chats.json").write_bytes(b"\n".join(lines[:2]) + b"\x0b" + b"\n".join(lines[2:]))
+
+    with reopened(folder) as after:
+        after.chats.add(a_chat(alice.id, title="d"))
+        after.checkpoint()
+
+    json.loads((folder / "chats.json").read_bytes())
+    assert sorted(each.title for each in open_folder().chats.list(alice.id)) == ["a", "b", "c", "d"]
+
+
+def test_no_flipped_bit_in_any_file_changes_anything_silently(
+    folder: Path, open_folder: Opener, tmp_path: Path
+) -> None:
+    store = open_folder()
+    write_some(store, "one")
+    store.checkpoint()
+    write_some(store, "two", "three")
+    left = contents(folder)
+    expected = (store.users.all(), stored_texts(store))
+
+    lay_out(tmp_path / "flip", left)
+
+    for name in ("users.json", "chats.json", "journal/000000002.jsonl"):
+        for place in range(len(left[name])):
+            flipped = bytearray(left[name])
+            flipped[place] ^= 1 << (place % 8)
+            (tmp_path / "flip" / name).write_bytes(flipped)
+            assert survives(tmp_path / "flip", expected), f"{name}, byte {place}"
+        (tmp_path / "flip" / name).write_bytes(left[name])
+
+
+def survives(folder: Path, expected: tuple[Sequence[User], list[str]]) -> bool:
+    """Return whether a damaged folder is refused, or reports what it puts aside, or is as it was."""
+    try:
+        recovered = load(Files(), Layout(folder))
+    except StoreDamaged:
+        return True
+    return reports_something(recovered) or (recovered.users.all(), loaded_texts(recovered)) == expected
