@@ -11,7 +11,7 @@ RUN pip install --upgrade 'pip>=24.1' \
 COPY chatapp chatapp
 COPY templates templates
 COPY static static
-COPY wsgi.py gunicorn.conf.py ./
+COPY .flaskenv wsgi.py gunicorn.conf.py ./
 
 RUN useradd --create-home --uid 10001 chatapp && install -d -m 0700 -o chatapp /app/data
 USER chatapp

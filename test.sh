@@ -35,11 +35,21 @@ make_environment
 install_if_changed requirements-dev.txt
 [ ${#selection[@]} -gt 0 ] || need_chromium
 
-run() { .venv/bin/python -m "$@"; }
-run ruff check .
-run ruff format --check .
-run mypy
-.venv/bin/lint-imports
-.venv/bin/djlint --check --lint --quiet templates
-.venv/bin/codespell
-exec .venv/bin/python -m pytest ${selection[@]+"${selection[@]}"} "$@"
+failed=()
+check() {
+    echo "== $1"
+    .venv/bin/python "${@:2}" || failed+=("$1")
+}
+
+check "ruff check" -m ruff check .
+check "ruff format" -m ruff format --check .
+check mypy -m mypy
+check lint-imports .venv/bin/lint-imports
+check djlint -m djlint --check --lint --quiet templates
+check codespell -m codespell_lib
+if [ ${#failed[@]} -gt 0 ]; then
+    echo "Checks that failed, besides what the tests say: $(printf "%s; " "${failed[@]}")" >&2
+fi
+
+# Tests run even then, so that one run shows everything; their summary stays the last line.
+.venv/bin/python -m pytest ${selection[@]+"${selection[@]}"} "$@" && [ ${#failed[@]} -eq 0 ]

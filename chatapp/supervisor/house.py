@@ -63,15 +63,20 @@ class Supervisor:
             self._loop.on_signal(number, self._asked_to_stop)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
             self._loop.on_signal(signal.SIGHUP, self._asked_to_stop)
-        self._web.start()
-        if self._models is not None:
-            self._models.start()
-        self._loop.run()
+        try:
+            self._web.start()
+            if self._models is not None:
+                self._models.start()
+            self._loop.run()
+        finally:
+            self._clean_up()
+        return self._exit_code
+
+    def _clean_up(self) -> None:
         self._children.kill_all()
         self._readiness.close()
         self._listener.close()
         self._loop.close()
-        return self._exit_code
 
     def _model_source(self, upstream: Upstream, environ: Mapping[str, str]) -> Engine | Kept | None:
         if upstream.source == "engine":

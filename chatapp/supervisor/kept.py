@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
+from chatapp.ids import monotonic_s
 from chatapp.supervisor.child import Child, Children, Command
 from chatapp.supervisor.loop import Loop
 from chatapp.supervisor.terminal import complain
@@ -12,6 +12,7 @@ from chatapp.supervisor.terminal import complain
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 _SOUND_AFTER_S = 60.0
+_CANNOT_BE_STARTED = 127  # as a shell says it
 
 
 class Kept:
@@ -52,15 +53,14 @@ class Kept:
         return self._child is not None and self._child.running
 
     def start(self) -> None:
-        """Start the program, unless it has been told to end."""
+        """Start the program, unless it has been told to end. One that cannot be started is tried again later."""
         if self._ending:
             return
-        self._started_s = time.monotonic()
+        self._started_s = monotonic_s()
         try:
             self._child = self._children.start(self._command(), self._ended)
         except OSError as error:
-            complain(f"{self._name} cannot be started: {error.strerror or error}.")
-            self._on_gone()
+            self._start_again(_CANNOT_BE_STARTED, f"cannot be started ({error.strerror or error})")
 
     def end(self, patience_s: float) -> None:
         """Ask the program to end, kill it after ``patience_s``, and do not start it again."""
@@ -72,12 +72,15 @@ class Kept:
         self._loop.after(patience_s, self._child.kill)
 
     def _ended(self, code: int) -> None:
+        if monotonic_s() - self._started_s > _SOUND_AFTER_S:
+            self._pause_s = FIRST_PAUSE_S
+        self._start_again(code, f"has ended ({_cause(code)})")
+
+    def _start_again(self, code: int, what: str) -> None:
         if self._ending or not self._may_restart(code):
             self._on_gone()
             return
-        if time.monotonic() - self._started_s > _SOUND_AFTER_S:
-            self._pause_s = FIRST_PAUSE_S
-        complain(f"{self._name} has ended ({_cause(code)}); it starts again in {self._pause_s:g} s.")
+        complain(f"{self._name} {what}; it starts again in {self._pause_s:g} s.")
         self._loop.after(self._pause_s, self.start)
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
 

@@ -72,8 +72,11 @@ class Readiness:
             self._ask_for_a_page()
 
     def _ask_for_a_page(self) -> None:
-        connection = socket.create_connection(self._place, timeout=_CONNECT_TIMEOUT_S)
-        connection.sendall(_FIRST_REQUEST)
+        try:
+            connection = socket.create_connection(self._place, timeout=_CONNECT_TIMEOUT_S)
+            connection.sendall(_FIRST_REQUEST)
+        except OSError:
+            return  # the worker is gone already; the next one reports again
 
         def answered() -> None:
             self._loop.unwatch(connection)

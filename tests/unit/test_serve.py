@@ -285,6 +285,16 @@ def test_a_program_told_to_end_during_the_pause_is_not_started_again(house: Fake
     assert (len(house.started), house.gone) == (1, 1)
 
 
+def test_a_program_that_cannot_be_started_is_tried_again(house: FakeHouse) -> None:
+    house.refusals = 2
+    house.keep().start()
+
+    house.let_time_pass()
+    house.let_time_pass()
+
+    assert (house.pauses_s, len(house.started), house.gone) == ([1, 2], 1, 0)
+
+
 class FakeChild:
     def __init__(self, on_exit: Callable[[int], None]) -> None:
         self.signals: list[str] = []
@@ -305,6 +315,7 @@ class FakeHouse:
         self.started: list[FakeChild] = []
         self.pauses_s: list[float] = []
         self.gone = 0
+        self.refusals = 0
         self._due: list[Callable[[], None]] = []
 
     def keep(self) -> Kept:
@@ -312,6 +323,9 @@ class FakeHouse:
         return Kept(loop, loop, "The program", lambda: Command(("x",), {}), on_gone=self._count_gone)
 
     def start(self, _command: Command, on_exit: Callable[[int], None]) -> FakeChild:
+        if self.refusals:
+            self.refusals -= 1
+            raise PermissionError(13, "Permission denied")
         self.started.append(FakeChild(on_exit))
         return self.started[-1]
 
