@@ -55,6 +55,10 @@ class Options:
 
     def as_llama_request(self) -> Json:
         request: Json = {_LLAMA_NAMES[name]: value for name, value in self.sampling.items()}
+        if request.get("repeat_penalty", 1) <= 0:
+            request["repeat_penalty"] = 1.0
+        if request.get("repeat_last_n", 0) < 0:
+            request["repeat_last_n"] = self.num_ctx
         if self.num_predict > 0:
             request["max_tokens"] = self.num_predict
         if self.seed >= 0:

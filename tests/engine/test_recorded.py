@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.engine.process import EngineProcess
@@ -9,16 +11,19 @@ from tests.engine.recorded import Recording, shape
 
 pytestmark = pytest.mark.engine
 
-_REFUSED = """
-chat-bad-json chat-bad-keepalive chat-bad-name chat-bad-option-type chat-content-list chat-format-bad
-chat-image-bad-base64 chat-image-data-url chat-image-unsupported chat-missing-model chat-no-body chat-no-model
-chat-think-bad-value chat-think-unsupported chat-tools-unsupported chat-unload-missing-model
-delete-bad-name delete-empty-name delete-missing delete-no-body embed embed-empty embed-missing-model
-generate-missing-model generate-suffix-unsupported pull-bad-json pull-bad-name pull-missing-model-nostream
-pull-no-name show-bad-json show-bad-name show-missing show-no-body show-no-name show-wrong-type
-unknown-route wrong-method root-get double-slash trailing-slash
-cors-get-foreign host-header-docker-name host-header-foreign
-""".split()
+_REFUSED = re.findall(
+    r"\S+",
+    """
+    chat-bad-json chat-bad-keepalive chat-bad-name chat-bad-option-type chat-content-list chat-format-bad
+    chat-image-bad-base64 chat-image-data-url chat-image-unsupported chat-missing-model chat-no-body chat-no-model
+    chat-think-bad-value chat-think-unsupported chat-tools-unsupported chat-unload-missing-model
+    delete-bad-name delete-empty-name delete-missing delete-no-body embed embed-empty embed-missing-model
+    generate-missing-model generate-suffix-unsupported pull-bad-json pull-bad-name pull-missing-model-nostream
+    pull-no-name show-bad-json show-bad-name show-missing show-no-body show-no-name show-wrong-type
+    unknown-route wrong-method root-get double-slash trailing-slash
+    cors-get-foreign host-header-docker-name host-header-foreign
+    """,
+)
 
 
 @pytest.mark.parametrize("name", _REFUSED)
@@ -30,7 +35,9 @@ def test_the_same_request_gets_the_same_status_and_text(name: str, engine: Engin
     assert (answer.status, answer.body.decode()) == (recorded.status, recorded.body)
 
 
-@pytest.mark.parametrize("name", ["wrong-method", "unknown-route", "show-missing", "double-slash", "trailing-slash"])
+@pytest.mark.parametrize(
+    "name", ["wrong-method", "unknown-route", "show-missing", "double-slash", "trailing-slash"]
+)
 def test_the_headers_that_clients_read_are_the_same(name: str, engine: EngineProcess) -> None:
     recorded = Recording(name)
 
@@ -40,14 +47,18 @@ def test_the_headers_that_clients_read_are_the_same(name: str, engine: EnginePro
         assert answer.headers[header] == recorded.headers[header]
 
 
-@pytest.mark.parametrize("name", ["host-header-local-tld", "host-header-host-docker-internal", "cors-get-localhost"])
+@pytest.mark.parametrize(
+    "name", ["host-header-local-tld", "host-header-host-docker-internal", "cors-get-localhost"]
+)
 def test_names_and_pages_of_this_machine_are_let_in(name: str, engine: EngineProcess) -> None:
     recorded = Recording(name)
 
     answer = recorded.ask_again(engine)
 
     assert answer.status == 200
-    assert answer.headers.get("Access-Control-Allow-Origin") == recorded.headers.get("Access-Control-Allow-Origin")
+    assert answer.headers.get("Access-Control-Allow-Origin") == recorded.headers.get(
+        "Access-Control-Allow-Origin"
+    )
 
 
 def test_a_preflight_from_this_machine_is_answered(engine: EngineProcess) -> None:
