@@ -84,8 +84,8 @@ class BlockScanner:
         return self._state is _State.PLAIN
 
     def open_source(self) -> str:
-        """Return the lines of the block that is open, without its fence; empty when none is open."""
-        return "\n".join(self._lines)
+        """Return the lines of the block that is open, without its fence; each ends with a line feed."""
+        return "".join(f"{line}\n" for line in self._lines)
 
     def feed(self, chunk: str) -> list[Block]:
         """Take whole lines (``chunk`` ends with a line feed) and return the blocks that they finish, in order."""
@@ -273,7 +273,7 @@ class BlockScanner:
         self._start(_State.NONE)
 
     def _closed_source(self, closed: bool) -> str:
-        if self._state in {_State.FENCE, _State.PLAIN}:
+        if self._state is _State.FENCE:
             return self.open_source()
         if closed:
             return self.open_source().strip()[2:-2]

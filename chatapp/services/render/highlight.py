@@ -53,12 +53,10 @@ def code_figure(source: str, language: str, budget: ColourBudget | None) -> str:
     """Return the figure for ``source``, coloured where the language is known and ``budget`` allows it.
 
     Args:
-        source: the code; a line feed is added at the end when it lacks one.
+        source: the code, as it is shown.
         language: the word after the fence, as it was typed.
         budget: ``None`` leaves the code plain.
     """
-    if source and not source.endswith("\n"):
-        source += "\n"
     found = _LANGUAGE.match(language)
     name = found[0] if found else "text"
     inner = _coloured(source, name.lower(), budget) if budget else None

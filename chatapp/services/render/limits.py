@@ -7,10 +7,10 @@ from __future__ import annotations
 from typing import Final
 
 #: Work units (about one per character, see :mod:`.blocks`) after which the rest of a text is shown as plain text.
-WORK_PER_TEXT: Final = 300_000
+WORK_PER_TEXT: Final = 600_000
 #: What starting a block costs, and what reading a line costs, in the same units.
 WORK_PER_BLOCK: Final = 200
-WORK_PER_LINE: Final = 12
+WORK_PER_LINE: Final = 24
 #: The same inside a fence, where a line is only looked at for the closing fence.
 WORK_PER_CODE_LINE: Final = 4
 CODE_CHARACTERS_PER_UNIT: Final = 16

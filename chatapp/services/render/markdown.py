@@ -125,7 +125,8 @@ class _Pass:
             case "image":
                 return self._image(unescape(token["address"]), token["alt"])
             case "pre":
-                return self._code(unescape(token["source"]), unescape(token["language"] or ""))
+                source, language = unescape(token["source"]), unescape(token["language"] or "")
+                return code_html(source, language, self._document, self._budget)
             case "math":
                 display = token["style"] == "display"
                 return formula(unescape(token["tex"]), display=display, allowance=self._document.formulas)
@@ -166,11 +167,6 @@ class _Pass:
             return f'<span class="image-link">{label}</span>'
         return f'<a class="image-link" href="{escape(address)}" target="_blank">{label}</a>'
 
-    def _code(self, source: str, language: str) -> str:
-        if language == "math":
-            return formula(source, display=True, allowance=self._document.formulas)
-        return code_figure(source, language, self._budget)
-
     def _note_mark(self, token: re.Match[str]) -> str:
         label = unescape(token["label"])
         if not (_SURE_NOTE.fullmatch(label) or label in self._document.notes):
@@ -180,6 +176,13 @@ class _Pass:
             return f'<sup class="footnote-ref">{token["label"]}</sup>'
         link = f'<a class="footnote-link" href="#{anchor}">{token["label"]}</a>'
         return f'<sup class="footnote-ref">{link}</sup>'
+
+
+def code_html(source: str, language: str, document: Document, budget: ColourBudget | None) -> str:
+    """Return the figure of a code block, or the formula when the language is ``math``."""
+    if language != "math":
+        return code_figure(source, language, budget)
+    return f'<p dir="auto">{formula(source, display=True, allowance=document.formulas)}</p>'
 
 
 def note_anchor(document: Document, label: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html import escape
 from typing import Final
 
@@ -15,13 +16,14 @@ from chatapp.services.render.highlight import ColourBudget, code_figure
 from chatapp.services.render.markdown import (
     Document,
     TooDeep,
+    code_html,
     fold_label,
     is_risky,
     markdown_html,
     note_anchor,
     wanted_links,
 )
-from chatapp.services.render.maths import formula
+from chatapp.services.render.maths import FormulaAllowance
 
 _CACHE: Final = HtmlCache(limits.TEXT_CACHE_BYTES)
 _UNSHOWABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
@@ -113,27 +115,24 @@ class BlockStream:
     def open_html(self) -> str:
         """Return the HTML of the open part as it stands, with unfinished Markdown healed; empty when there is none."""
         rest = "".join(self._rest)
-        source = self._scanner.open_source()
         if self._scanner.in_fence:
             rest = self._scanner.dedented(rest)
-            block = Block(Kind.CODE, "\n".join([source, rest] if source else [rest]), self._scanner.language)
-            return self._code_so_far(block)
-        joined = f"{source}\n{rest}" if source else rest
-        if not joined.strip():
+        source = _showable(self._scanner.open_source() + rest)
+        if self._scanner.in_fence:
+            return clean(code_figure(source, self._scanner.language, None))
+        if not source.strip():
             return ""
         if self._scanner.is_plain:
-            return clean(_plain(joined))
-        return clean(self._markdown(heal(joined, in_math=self._scanner.in_math), None))
+            return clean(_plain(source))
+        # What is only looked at must not use up the allowance of the blocks to come.
+        document = replace(self._document, formulas=FormulaAllowance())
+        return clean(_markdown(heal(source, in_math=self._scanner.in_math), document, None))
 
     def _is_tail_due(self) -> bool:
         grown = self._open_length - self._tail_length
         if self._open_length <= limits.TAIL_CHARACTERS:
             return grown > 0
         return grown * 8 >= self._open_length
-
-    def _code_so_far(self, block: Block) -> str:
-        html = code_figure(_showable(block.source), block.name, None)
-        return clean(html if block.source.endswith("\n") else html.replace("\n</code>", "</code>"))
 
     def _rendered(self, blocks: list[Block]) -> list[tuple[int, str]]:
         self._open_length = sum(map(len, self._rest)) + len(self._scanner.open_source())
@@ -152,31 +151,22 @@ class BlockStream:
         source = _showable(block.source)
         match block.kind:
             case Kind.CODE:
-                return code_figure(source, block.name, budget)
+                return code_html(source, block.name, self._document, budget)
             case Kind.MATH:
-                html = formula(source, display=True, allowance=self._document.formulas)
-                return f'<p dir="auto">{html}</p>'
+                return code_html(source, "math", self._document, None)
             case Kind.FOOTNOTE:
                 return self._footnote(source, block.name, budget)
             case Kind.PLAIN:
                 return _plain(source)
             case _:
-                return self._markdown(source, budget)
-
-    def _markdown(self, source: str, budget: ColourBudget | None) -> str:
-        if is_risky(source):
-            return _plain(source)
-        try:
-            return markdown_html(wanted_links(source, self._document.links) + source, self._document, budget)
-        except TooDeep:
-            return _plain(source)
+                return _markdown(source, self._document, budget)
 
     def _footnote(self, source: str, label: str, budget: ColourBudget) -> str:
         anchor = note_anchor(self._document, label)
         identity = f' id="{anchor}"' if anchor and label not in self._document.notes else ""
         content = re.sub(r"(?m)^(?: {1,4}|\t)", "", source)
         mark = f'<sup class="footnote-ref">{escape(label)}</sup>'
-        return f'<div class="footnote" dir="auto"{identity}>{mark} {self._markdown(content, budget)}</div>'
+        return f'<div class="footnote" dir="auto"{identity}>{mark} {_markdown(content, self._document, budget)}</div>'
 
     def _remember(self, block: Block) -> None:
         """Keep what later blocks may refer to."""
@@ -188,6 +178,15 @@ class BlockStream:
                 if not found or len(self._document.links) >= limits.LINK_DEFINITIONS:
                     break
                 self._document.links.setdefault(fold_label(found[1]), line.strip())
+
+
+def _markdown(source: str, document: Document, budget: ColourBudget | None) -> str:
+    if is_risky(source):
+        return _plain(source)
+    try:
+        return markdown_html(wanted_links(source, document.links) + source, document, budget)
+    except TooDeep:
+        return _plain(source)
 
 
 def _plain(source: str) -> str:
