@@ -5,7 +5,6 @@ Failed log-ins count per address and per account at that address, so that nobody
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from flask import g
@@ -13,6 +12,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from werkzeug.wrappers import Response
 
+from chatapp.ids import now_s
 from chatapp.routes import body
 
 limiter = Limiter(key_func=get_remote_address, storage_uri="memory://", headers_enabled=False)
@@ -52,4 +52,4 @@ password_tries = limiter.limit("20 per 10 minutes", key_func=_person, deduct_whe
 def seconds_left() -> int:
     """Return how long the limit that was just reached still holds, in whole seconds, at least 1."""
     limit: Any = limiter.current_limit
-    return max(round(limit.reset_at - time.time()), 1) if limit is not None else 60
+    return max(round(limit.reset_at - now_s()), 1) if limit is not None else 60

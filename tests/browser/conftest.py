@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from tests.browser.server import Server
+from tests.cast import PASSWORD
 from tests.fakes.ollama import FakeOllama
 
 _PROGRAMS = ("google-chrome", "chromium", "chromium-browser")
@@ -78,7 +79,7 @@ def server(tmp_path: Path, fake: FakeOllama) -> Iterator[Server]:
     server.kill()
 
 
-def register(page: Page, server: Server, username: str, password: str = "correct horse battery") -> None:
+def register(page: Page, server: Server, username: str, password: str = PASSWORD) -> None:
     """Make an account through the page."""
     page.goto(f"{server.url}/register")
     page.fill("[name=username]", username)

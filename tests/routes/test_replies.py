@@ -76,7 +76,7 @@ def test_the_post_answers_at_once_with_where_to_look(alice: Browser, ollama: Fak
     assert answer.status_code == 202
     assert answer.json is not None
     assert set(answer.json) >= {"job_id", "question_id", "reply_id", "events_url"}
-    assert [m["content"] for m in stored(alice, chat_id)][0] == "Hello"
+    assert stored(alice, chat_id)[0]["content"] == "Hello"
 
 
 def test_the_streamed_pieces_are_the_stored_content_and_the_end_comes_once(alice: Browser) -> None:

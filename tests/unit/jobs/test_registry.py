@@ -82,8 +82,13 @@ def test_ended_jobs_are_forgotten_only_after_their_time(
 
 def test_shutdown_waits_for_work_that_ends_in_time(jobs: JobRegistry) -> None:
     release = threading.Event()
+
+    def work(job: Job) -> None:
+        release.wait(5)
+        job.publish("done")
+
     job, _ = jobs.reserve("reply", "chat", "u")
-    jobs.run(job, lambda job: (release.wait(5), job.publish("done")) and None)
+    jobs.run(job, work)
     release.set()
 
     jobs.shutdown(grace_s=5)
