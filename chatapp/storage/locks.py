@@ -23,19 +23,23 @@ class FolderLock:
 
     def __init__(self, files: Files, folder: Path) -> None:
         """Take the lock. Raises ``StoreLocked`` when another server has it."""
+        self.folder = folder
         self._files = files
-        path = folder / "store.lock"
+        self._path = folder / "store.lock"
         try:
-            self._fd = files.create(path)
+            self._fd = files.create(self._path)
         except FileExistsError:
-            self._fd = files.open(path, writable=True)
-        if not files.lock(self._fd):
+            self._fd = files.open(self._path, writable=True)
+        try:
+            self._take()
+        except BaseException:
             files.close(self._fd)
-            raise StoreLocked(_taken(files, path))
-        self._note_process()
+            raise
 
-    def _note_process(self) -> None:
-        """Write down who holds the lock, for the message that a second server prints."""
+    def _take(self) -> None:
+        """Take the lock and write down who holds it, for the message that a second server prints."""
+        if not self._files.lock(self._fd):
+            raise StoreLocked(_taken(self._files, self._path))
         self._files.cut(self._fd, 0)
         write_all(self._files, self._fd, f"{os.getpid()}\n".encode(), 0)
 

@@ -123,6 +123,7 @@ class MemoryChatRepository:
 
     def add_messages(self, owner_id: str, chat_id: str, messages: Sequence[Message]) -> Sequence[Message]:
         with self._lock:
+            self.get(owner_id, chat_id)
             for message in messages:
                 chat = self.get(owner_id, chat_id)
                 if chat.message(message.id) is None:

@@ -51,8 +51,11 @@ class Line:
             ) from error
 
     def beginning(self, length: int) -> bytes:
-        """Return at most the first ``length`` bytes of the line, unchecked."""
-        return b"".join(self.snapshot.blocks(self.offset, min(length, self.length)))
+        """Return at most the first ``length`` bytes of the line, unchecked. Raises ``StoreDamaged``."""
+        try:
+            return b"".join(self.snapshot.blocks(self.offset, min(length, self.length)))
+        except OSError as error:
+            raise damaged(self.snapshot.path, self.offset, f"this line cannot be read ({error})") from error
 
 
 class Snapshot:

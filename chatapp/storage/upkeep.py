@@ -97,8 +97,14 @@ class Upkeep:
         try:
             self._checkpointer.checkpoint()
         except StorageFailed as error:
-            self._retry_at_s = monotonic_s() + _RETRY_S
-            log.error("%s", failed(error))
-            if failed(error) not in self._notices:
-                self._notices.append(failed(error))
+            self._put_off(failed(error))
+        except Exception as error:
+            log.exception("a checkpoint failed in a way that was not foreseen")
+            self._put_off(failed(StorageFailed(repr(error))))
         self._first_change_at_s = monotonic_s()
+
+    def _put_off(self, notice: str) -> None:
+        self._retry_at_s = monotonic_s() + _RETRY_S
+        log.error("%s", notice)
+        if notice not in self._notices:
+            self._notices.append(notice)

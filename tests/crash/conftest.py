@@ -1,0 +1,33 @@
+"""How long the crash tests run: ``pytest tests/crash --rounds 5000 --seed 7`` for a long night."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+ROUNDS_IN_CI = 20
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rounds", type=int, default=ROUNDS_IN_CI, help="how often the store's writer is killed"
+    )
+    parser.addoption(
+        "--seed", type=int, default=None, help="repeats the moments at which a failed run killed"
+    )
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    rounds: int = request.config.getoption("--rounds", default=ROUNDS_IN_CI)
+    return rounds
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Randomness whose seed is shown when the test fails."""
+    seed = request.config.getoption("--seed", default=None)
+    seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+    print(f"--seed {seed}")
+    return random.Random(seed)  # noqa: S311 - moments, not secrets
