@@ -45,8 +45,8 @@ class ColourBudget:
     def is_spent(self) -> bool:
         return self._left_s <= 0
 
-    def spend(self, seconds_s: float) -> None:
-        self._left_s -= seconds_s
+    def spend(self, spent_s: float) -> None:
+        self._left_s -= spent_s
 
 
 def code_figure(source: str, language: str, budget: ColourBudget | None) -> str:

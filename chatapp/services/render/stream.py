@@ -45,6 +45,7 @@ def render_markdown(text: str, *, anchor: str = "", budget: ColourBudget | None 
         anchor: letters, digits, ``_`` and ``-`` that make the ids of footnotes unique on the page, for example
             the message's id; without it footnotes are not linked.
         budget: share one between all texts of a request; without it this text has the time of a whole request.
+            What was not coloured for want of time is not remembered, so the next request does more of it.
     """
     key = content_key(text, anchor)
     held = _CACHE.get(key)
@@ -81,7 +82,7 @@ class BlockStream:
 
     def add(self, text: str) -> list[tuple[int, str]]:
         """Take the next piece; return the blocks that it finished, as ``(index, html)``."""
-        self._rest.append(text)
+        self._rest.append(_UNSHOWABLE.sub("\ufffd", text))
         self._open_length += len(text)
         if "\n" not in text:
             return []
@@ -100,8 +101,9 @@ class BlockStream:
     def tail(self) -> str | None:
         """Return the HTML of the open part, or ``None`` while the page goes on appending the pieces as text.
 
-        ``None`` comes when nothing is open, when nothing was added since the last call, while code is open whose
-        figure was returned before, and for a very long open block until it has grown by an eighth.
+        ``None`` comes when nothing was added since the last call or the last blocks, while code is open whose
+        figure was returned before, and for a very long open block until it has grown by an eighth. An empty string
+        comes when what was added shows nothing by itself, like the first mark of a heading or a link's definition.
         """
         if self._scanner.in_fence:
             if self._fence_shown:
@@ -110,14 +112,14 @@ class BlockStream:
         elif not self._is_tail_due():
             return None
         self._tail_length = self._open_length
-        return self.open_html() or None
+        return self.open_html()
 
     def open_html(self) -> str:
         """Return the HTML of the open part as it stands, with unfinished Markdown healed; empty when there is none."""
         rest = "".join(self._rest)
         if self._scanner.in_fence:
             rest = self._scanner.dedented(rest)
-        source = _showable(self._scanner.open_source() + rest)
+        source = self._scanner.open_source() + rest
         if self._scanner.in_fence:
             return clean(code_figure(source, self._scanner.language, None))
         if not source.strip():
@@ -135,20 +137,21 @@ class BlockStream:
         return grown * 8 >= self._open_length
 
     def _rendered(self, blocks: list[Block]) -> list[tuple[int, str]]:
-        self._open_length = sum(map(len, self._rest)) + len(self._scanner.open_source())
-        self._tail_length = -1
-        self._fence_shown = False
+        budget = self._budget or ColourBudget()
         done: list[tuple[int, str]] = []
         for block in blocks:
-            html = clean(self._html_of(block, self._budget or ColourBudget()))
+            html = clean(self._html_of(block, budget))
             self._remember(block)
             if html.strip():
                 done.append((self._count, html))
                 self._count += 1
+        self._open_length = sum(map(len, self._rest)) + len(self._scanner.open_source())
+        self._tail_length = 0 if done else -1
+        self._fence_shown = False
         return done
 
     def _html_of(self, block: Block, budget: ColourBudget) -> str:
-        source = _showable(block.source)
+        source = block.source
         match block.kind:
             case Kind.CODE:
                 return code_html(source, block.name, self._document, budget)
@@ -166,7 +169,9 @@ class BlockStream:
         identity = f' id="{anchor}"' if anchor and label not in self._document.notes else ""
         content = re.sub(r"(?m)^(?: {1,4}|\t)", "", source)
         mark = f'<sup class="footnote-ref">{escape(label)}</sup>'
-        return f'<div class="footnote" dir="auto"{identity}>{mark} {_markdown(content, self._document, budget)}</div>'
+        html = _markdown(content, self._document, budget)
+        html = html.replace(">", f">{mark} ", 1) if html.startswith("<p") else mark + html
+        return f'<div class="footnote" dir="auto"{identity}>{html}</div>'
 
     def _remember(self, block: Block) -> None:
         """Keep what later blocks may refer to."""
@@ -195,7 +200,3 @@ def _plain(source: str) -> str:
     if text.count("\n") <= limits.PLAIN_BREAKS:
         text = text.replace("\n", "<br>")
     return f'<p class="plain" dir="auto">{text}</p>'
-
-
-def _showable(text: str) -> str:
-    return _UNSHOWABLE.sub("\ufffd", text)

@@ -119,14 +119,15 @@ def tail_of(text: str) -> str | None:
 
 
 class TestTail:
-    @pytest.mark.parametrize(
-        "text", ["", "  ", "done\n\n", "# done\n", "```py", "**", "#", "- ", "1.", "text\n\n---"]
-    )
-    def test_is_none_while_there_is_nothing_to_show(self, text: str) -> None:
-        stream = BlockStream()
-        stream.add(text)
+    @pytest.mark.parametrize("text", ["done\n\n", "# done\n", "```\ndone\n```\n"])
+    def test_is_none_right_after_a_block(self, text: str) -> None:
+        assert tail_of(text) is None
 
-        assert stream.tail() is None
+    @pytest.mark.parametrize(
+        "text", ["  ", "```py", "**", "#", "- ", "1.", "a\n\n---", "[r]: https://a.example\n\n"]
+    )
+    def test_is_empty_where_the_text_shows_nothing_by_itself(self, text: str) -> None:
+        assert tail_of(text) == ""
 
     def test_is_none_when_nothing_was_added(self) -> None:
         stream = BlockStream()
