@@ -185,7 +185,7 @@ class _Download:
         finally:
             _stop(child)
         if child.returncode != 0:
-            raise PullFailed(_cause(bytes(self._output).decode("utf-8", "replace")))
+            raise PullFailed(cause_of(bytes(self._output).decode("utf-8", "replace")))
         return next(self._target.glob("*.whl"))
 
     def _prepare(self) -> None:
@@ -261,7 +261,8 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     _pipe(child).close()
 
 
-def _cause(output: str) -> str:
+def cause_of(output: str) -> str:
+    """Return what is told to people about a pip that failed with this output."""
     for pattern, text in _CAUSES:
         if re.search(pattern, output):
             return f"pull model manifest: {text}" if text.startswith("the package index does") else text

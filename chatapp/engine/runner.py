@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -195,5 +196,14 @@ def _parameters(xllamacpp: Any, weights: Path, num_ctx: int, socket_path: str) -
 def _threads() -> int:
     # llama.cpp's threads wait for each other at every layer: one that has to share its core holds up all of them
     # (two threads on two busy cores: 1 to 14 tokens/s, one thread: 61 to 113). So one core is left for the others.
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(usable - 1, _MOST_THREADS))
+    present = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(min(present, _allowed_processors()) - 1, _MOST_THREADS))
+
+
+def _allowed_processors() -> int:
+    # A container may see all processors of its host and still be held to the time of a few.
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError):  # no control groups here, or the quota is the word "max"
+        return sys.maxsize

@@ -58,8 +58,9 @@ class Scheduler:
     Safe for many threads. :meth:`close` ends its own thread.
     """
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, max_waiting: int = MAX_WAITING) -> None:
         self._load = load
+        self._max_waiting = max_waiting
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
         self._loaded: Loaded | None = None
@@ -111,7 +112,7 @@ class Scheduler:
     def _enqueue(self) -> object:
         ticket = object()
         with self._changed:
-            if len(self._queue) >= MAX_WAITING:
+            if len(self._queue) > self._max_waiting:
                 raise ApiError(503, "server busy, please try again.  maximum pending requests exceeded")
             self._queue.append(ticket)
         return ticket
