@@ -17,6 +17,7 @@ from chatapp.library_file import LibraryEntry
 from chatapp.models import User
 from chatapp.ollama.names import ModelName, checked_name, same_name
 from chatapp.ollama.types import ModelDetails, ModelInfo, RunningModel, Version
+from chatapp.services.glance import Glance
 from chatapp.services.puller import Puller, PullSource
 
 log = structlog.get_logger()
@@ -56,7 +57,7 @@ class Available:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """Everything the dashboard shows of models. ``problem`` is set, and the lists are empty, without Ollama."""
+    """Everything the dashboard shows of models. Without Ollama ``problem`` is set and the lists are empty."""
 
     installed: Sequence[ModelInfo]
     running: Sequence[RunningModel]
@@ -91,6 +92,8 @@ class Library:
         self._allowed_hosts = allowed_hosts
         self.username_of = username_of
         self._models_folder = models_folder
+        self._glance = Glance()
+        self._known_names: tuple[str, ...] = ()
 
     @property
     def public_url(self) -> str:
@@ -105,12 +108,14 @@ class Library:
         """Return everything about models. Never raises for a missing Ollama: the shelf says what is wrong."""
         pulls = [job for job in self._jobs.of_kind("pull") if job.is_running or _failed(job)]
         try:
-            version = self._ollama.version()
-            installed = sorted(self._ollama.tags(), key=lambda model: model.name.casefold())
-            running = self._ollama.ps()
+            version, installed, running = self._glance.ask(self._look)
         except ChatAppError as problem:
             return Shelf((), (), self._available((), None), pulls, None, problem)
         return Shelf(installed, running, self._available(installed, version), pulls, version, None)
+
+    def _look(self) -> tuple[Version, Sequence[ModelInfo], Sequence[RunningModel]]:
+        installed = sorted(self._ollama.tags(), key=lambda model: model.name.casefold())
+        return self._ollama.version(), installed, self._ollama.ps()
 
     def _available(self, installed: Sequence[ModelInfo], version: Version | None) -> list[Available]:
         embedded = version is not None and version.engine is not None
@@ -132,16 +137,18 @@ class Library:
         return {"free_bytes": usage.free, "total_bytes": usage.total}
 
     def names(self) -> list[str]:
-        """Return the names of the installed models, sorted; empty when Ollama cannot be reached."""
+        """Return the names of the installed models, sorted; the last known ones when Ollama does not answer."""
         try:
-            return sorted((model.name for model in self._ollama.tags()), key=str.casefold)
+            found = sorted((model.name for model in self._glance.ask(self._ollama.tags)), key=str.casefold)
         except ChatAppError:
-            return []
+            return list(self._known_names)
+        self._known_names = tuple(found)
+        return found
 
     def is_reachable(self) -> bool:
         """Return whether Ollama answers right now."""
         try:
-            self._ollama.version()
+            self._glance.ask(self._ollama.version)
         except ChatAppError:
             return False
         return True
