@@ -12,7 +12,7 @@ from chatapp.jobs.job import Job
 from chatapp.models import Chat, Message, User
 from chatapp.routes import body
 from chatapp.routes.access import services
-from chatapp.services.render import BlockStream, render_markdown
+from chatapp.services.render import BlockStream, ColourBudget, render_markdown
 
 # How often a page without scripts looks again while a reply is being written.
 _REFRESH_S = 2
@@ -31,7 +31,8 @@ def chat_page(
     job = services().replies.job_of(user, chat_id)
     running = job if job is not None and job.is_running else None
     path = chat.path(leaf_id)
-    thread = [_entry(chat, message, running) for message in path]
+    budget = ColourBudget()  # one for the page: however many blocks of code, colouring takes 30 ms at most
+    thread = [_entry(chat, message, running, budget) for message in path]
     parent = path[-1] if path else None
     return _render(user, chat, thread, parent, running, chat.model, error)
 
@@ -77,15 +78,19 @@ def _running(chat: Chat | None, job: Job | None, thread: list[dict[str, Any]]) -
     }
 
 
-def _entry(chat: Chat, message: Message, running: Job | None) -> dict[str, Any]:
+def _entry(chat: Chat, message: Message, running: Job | None, budget: ColourBudget) -> dict[str, Any]:
     """Return one message as the template shows it. Only blocks from the renderer are HTML."""
     siblings = chat.siblings(message)
     index = next(i for i, sibling in enumerate(siblings) if sibling.id == message.id)
     entry = {
         **message.model_dump(exclude={"content", "thinking", "attachments", "options"}),
         "content": message.content,
-        "thinking_blocks": render_markdown(message.thinking) if message.thinking else [],
-        "blocks": render_markdown(message.content) if message.role == "assistant" else [],
+        "thinking_blocks": render_markdown(message.thinking, budget=budget),
+        "blocks": (
+            render_markdown(message.content, anchor=message.id, budget=budget)
+            if message.role == "assistant"
+            else []
+        ),
         "tail": None,
         "after": None,
         "version_index": index + 1,
@@ -94,20 +99,20 @@ def _entry(chat: Chat, message: Message, running: Job | None) -> dict[str, Any]:
         "next_url": _version_url(chat, siblings[index + 1]) if index + 1 < len(siblings) else None,
     }
     if running is not None and running.about.get("reply_id") == message.id:
-        entry.update(_live(running))
+        entry.update(_live(running, message.id, budget))
     return entry
 
 
-def _live(job: Job) -> dict[str, Any]:
+def _live(job: Job, reply_id: str, budget: ColourBudget) -> dict[str, Any]:
     """Return the running reply as far as it got, and the position up to which this page holds it."""
     position, texts = job.texts()
-    stream = BlockStream()
+    stream = BlockStream(anchor=reply_id, budget=budget)
     blocks = [html for _, html in stream.add(texts.get("piece", ""))]
     return {
         "content": texts.get("piece", ""),
         "blocks": blocks,
-        "tail": stream.tail(),
-        "thinking_blocks": render_markdown(texts.get("thinking", "")),
+        "tail": stream.open_html(),
+        "thinking_blocks": render_markdown(texts.get("thinking", ""), budget=budget),
         "status": "streaming",
         "after": f"{job.id}.{position}",
     }

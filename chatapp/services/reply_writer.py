@@ -70,7 +70,7 @@ class ReplyWriter:
         self._history = history
         self._chats = chats
         self._ollama = ollama
-        self._blocks = BlockStream()
+        self._blocks = BlockStream(anchor=reply.id)
         self._content: list[str] = []
         self._length = 0
         self._unsaved: list[str] = []
