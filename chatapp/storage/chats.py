@@ -46,8 +46,8 @@ class JsonChatRepository:
         self, owner_id: str, chat_id: str, change: Callable[[ChatSummary], ChatSummary]
     ) -> ChatSummary:
         with self._turns.of(chat_id):
-            summary = change(self._owned(owner_id, chat_id).summary)
-            self._journal.commit([ChatPut(summary.model_copy(update={"id": chat_id, "owner_id": owner_id}))])
+            changed = summary_of(change(self._owned(owner_id, chat_id).summary))
+            self._journal.commit([ChatPut(changed.model_copy(update={"id": chat_id, "owner_id": owner_id}))])
             return self._owned(owner_id, chat_id).summary
 
     def delete(self, owner_id: str, chat_id: str) -> None:
@@ -102,7 +102,7 @@ def _recency(summary: ChatSummary) -> tuple[float, str]:
     return summary.updated_at.timestamp(), summary.id
 
 
-def summary_of(chat: Chat) -> ChatSummary:
+def summary_of(chat: ChatSummary) -> ChatSummary:
     """Return the chat without its messages."""
     return ChatSummary.model_construct(**{name: value for name, value in chat if name != "messages"})
 

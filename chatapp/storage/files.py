@@ -26,10 +26,14 @@ class Files:
     """The real file system. Descriptors are plain numbers; whoever opened one closes it."""
 
     def make_folder(self, path: Path) -> None:
-        """Make the folder and its parents, for its owner only. An existing folder is closed to others."""
+        """Make the folder and its parents, for its owner only.
+
+        An existing folder is closed to others where that is allowed: a mounted one may belong to somebody else.
+        """
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.stat().st_mode & 0o077:
-            path.chmod(0o700)
+            with suppress(PermissionError):
+                path.chmod(0o700)
 
     def names(self, folder: Path) -> list[str]:
         """Return the sorted names in a folder; ``[]`` when it does not exist."""

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from zlib import crc32
 
+from pydantic_core import from_json
+
 Kind = Literal["users", "chats"]
 
 _TAIL_BYTES = len(',"crc":"00000000"}')
@@ -112,7 +114,8 @@ def split_entry(line: bytes) -> tuple[str, bytes]:
     expected = b'%08x",' % crc32(members, crc32(line[: mark + len(b'":{')]))
     if line[mark + len(_ENTRY_MARK) : members_start(line)] != expected:
         raise BadLine("the checksum does not fit")
-    return json.loads(line[: mark + 1]), members
+    key: str = from_json(line[: mark + 1])
+    return key, members
 
 
 def members_start(line: bytes) -> int:

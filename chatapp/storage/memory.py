@@ -107,7 +107,7 @@ class MemoryChatRepository:
     ) -> ChatSummary:
         with self._lock:
             chat = self.get(owner_id, chat_id)
-            changed = dict(change(summary_of(chat))) | {"id": chat_id, "owner_id": owner_id}
+            changed = dict(summary_of(change(summary_of(chat)))) | {"id": chat_id, "owner_id": owner_id}
             self._chats[chat_id] = Chat.model_construct(**changed, messages=chat.messages)
             return summary_of(self._chats[chat_id])
 

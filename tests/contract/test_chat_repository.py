@@ -113,6 +113,15 @@ def test_fields_of_a_later_version_are_kept(store: Store) -> None:
     assert stored["messages"][0]["mood"] == "calm"
 
 
+def test_an_update_never_touches_the_messages(store: Store) -> None:
+    chat = store.chats.add(a_chat(ALICE, messages=(a_message("one"),)))
+
+    store.chats.update(ALICE, chat.id, lambda _: a_chat(ALICE, title="New", messages=(a_message("two"),)))
+
+    assert content(store, chat) == ["one"]
+    assert store.chats.get(ALICE, chat.id).title == "New"
+
+
 def test_a_deleted_chat_is_gone(store: Store, chat: Chat) -> None:
     store.chats.delete(ALICE, chat.id)
 

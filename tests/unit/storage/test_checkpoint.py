@@ -222,6 +222,36 @@ def test_a_store_that_never_rests_is_written_as_well(open_folder: Opener, folder
     assert '"busy"' in (folder / "chats.json").read_text()
 
 
+def test_everything_is_synced_before_it_is_relied_on(open_folder: Opener, files: FaultyFiles) -> None:
+    store = open_folder(files)
+    store.users.add(a_user("alice"))
+    store.checkpoint()
+    store.users.add(a_user("bob"))
+    files.calls.clear()
+
+    store.checkpoint()
+    store.users.add(a_user("charlie"))
+
+    steps = [
+        (call, name) for call, name in files.calls if call in {"sync", "sync_folder", "rename", "remove"}
+    ]
+    assert [
+        step
+        for step in steps
+        if step != ("remove", "users.json.tmp") and step != ("remove", "chats.json.tmp")
+    ] == [
+        ("sync", "000000003.jsonl"),
+        ("sync_folder", "journal"),
+        ("sync", "users.json.tmp"),
+        ("sync", "chats.json.tmp"),
+        ("rename", "users.json.tmp"),
+        ("rename", "chats.json.tmp"),
+        ("sync_folder", "data"),
+        ("remove", "000000001.jsonl"),
+        ("sync", "000000003.jsonl"),
+    ]
+
+
 # --- when the disk says no -------------------------------------------------------------------------------------
 
 
