@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.conftest import register
+from tests.browser.pages.conftest import new_name
 from tests.browser.server import Server
 from tests.fakes import scripts
 from tests.fakes.ollama import FakeOllama
 
 pytestmark = pytest.mark.browser
+
+Scheme = Literal["light", "dark"]
 
 RICH = (
     "Some *words*, `code` and a [link](https://example.org).\n\n# A heading\n\n1. one\n2. two\n   - three\n\n"
@@ -23,12 +27,12 @@ RICH = (
 
 
 @pytest.fixture(params=["light", "dark"])
-def scheme(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def scheme(request: pytest.FixtureRequest) -> Scheme:
+    return "dark" if request.param == "dark" else "light"
 
 
 @pytest.fixture(params=[1280, 390])
-def screen(request: pytest.FixtureRequest, browser: Browser, scheme: str) -> Iterator[BrowserContext]:
+def screen(request: pytest.FixtureRequest, browser: Browser, scheme: Scheme) -> Iterator[BrowserContext]:
     """A browser with this theme and width."""
     context = browser.new_context(
         viewport={"width": request.param, "height": 800}, color_scheme=scheme, has_touch=request.param < 500
@@ -44,21 +48,39 @@ def assert_sound(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
 
 
-def test_log_in_and_register(screen: BrowserContext, server: Server) -> None:
+def test_log_in_and_register(screen: BrowserContext, server: Server, root: str) -> None:
     page = screen.new_page()
     for path in ("/register", "/login"):
         page.goto(server.url + path)
         assert_sound(page)
-    page.fill("[name=username]", "nobody")
+    page.fill("[name=username]", root)
     page.fill("[name=password]", "wrong password")
     page.locator("main form button").click()
     expect(page.get_by_role("alert")).to_be_visible()
     assert_sound(page)
 
 
-def test_models_settings_people_and_errors(screen: BrowserContext, server: Server, fake: FakeOllama) -> None:
+@pytest.fixture(scope="module")
+def root(browser: Browser, server: Server) -> str:
+    """The name of the first account."""
+    name = new_name()
+    register(browser.new_context().new_page(), server, name)
+    return name
+
+
+def log_in(page: Page, server: Server, name: str) -> None:
+    page.goto(f"{server.url}/login")
+    page.fill("[name=username]", name)
+    page.fill("[name=password]", "correct horse battery")
+    page.locator("main form button").click()
+    page.wait_for_url(lambda url: "/login" not in url)
+
+
+def test_models_settings_people_and_errors(
+    screen: BrowserContext, server: Server, fake: FakeOllama, root: str
+) -> None:
     page = screen.new_page()
-    register(page, server, "ada")
+    log_in(page, server, root)
     fake.believable.pull_s = 60
     fake.believable.add("some.host/organisation/a-very-long-model-name-that-goes-on-and-on-instruct:q4_k_m")
     page.goto(f"{server.url}/dashboard")
@@ -72,9 +94,9 @@ def test_models_settings_people_and_errors(screen: BrowserContext, server: Serve
         assert_sound(page)
 
 
-def test_a_conversation(screen: BrowserContext, server: Server, fake: FakeOllama) -> None:
+def test_a_conversation(screen: BrowserContext, server: Server, fake: FakeOllama, root: str) -> None:
     page = screen.new_page()
-    register(page, server, "ada")
+    register(page, server, new_name())
     page.goto(f"{server.url}/chat/new")
     assert_sound(page)
     fake.believable.reply = RICH
@@ -94,7 +116,7 @@ def test_a_conversation_while_it_is_answered(
     screen: BrowserContext, server: Server, fake: FakeOllama
 ) -> None:
     page = screen.new_page()
-    register(page, server, "ada")
+    register(page, server, new_name())
     fake.believable.tokens_per_s = 10
     fake.believable.reply = "word " * 500
     page.goto(f"{server.url}/chat/new")
@@ -104,9 +126,11 @@ def test_a_conversation_while_it_is_answered(
     assert_sound(page)
 
 
-def test_the_chosen_theme_wins_over_the_system(screen: BrowserContext, server: Server, scheme: str) -> None:
+def test_the_chosen_theme_wins_over_the_system(
+    screen: BrowserContext, server: Server, scheme: Scheme
+) -> None:
     page = screen.new_page()
-    register(page, server, "ada")
+    register(page, server, new_name())
     page.goto(f"{server.url}/settings")
     other = "dark" if scheme == "light" else "light"
     page.get_by_label(other.capitalize(), exact=True).check()
@@ -115,9 +139,9 @@ def test_the_chosen_theme_wins_over_the_system(screen: BrowserContext, server: S
     assert_sound(page)
 
 
-def test_all_is_reached_by_keyboard(browser: Browser, server: Server) -> None:
+def test_all_is_reached_by_keyboard(browser: Browser, server: Server, root: str) -> None:
     page = browser.new_context().new_page()
-    register(page, server, "ada")
+    log_in(page, server, root)
     page.goto(f"{server.url}/dashboard")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.conftest import register
+from tests.browser.pages.conftest import new_name
 from tests.browser.server import Server
 from tests.fakes import scripts
 from tests.fakes.ollama import FakeOllama
@@ -18,9 +19,14 @@ LONG_REPLY = "One more line of the story, with **bold** words.\n\n" * 120
 
 
 @pytest.fixture
-def asked(page: Page, server: Server) -> Page:
-    """Ada, in front of an empty chat."""
-    register(page, server, "ada")
+def username() -> str:
+    return new_name()
+
+
+@pytest.fixture
+def asked(page: Page, server: Server, username: str) -> Page:
+    """Somebody new, in front of an empty chat."""
+    register(page, server, username)
     page.goto(f"{server.url}/chat/new")
     return page
 
@@ -232,14 +238,16 @@ def test_a_chat_that_is_answered_elsewhere_keeps_the_text_and_shows_that_reply(
     expect(other.get_by_role("button", name="Stop")).to_be_visible()
 
 
-def test_a_lost_sign_in_keeps_the_text_and_shows_the_way_back(asked: Page, context: BrowserContext) -> None:
+def test_a_lost_sign_in_keeps_the_text_and_shows_the_way_back(
+    asked: Page, context: BrowserContext, username: str
+) -> None:
     expect(ask(asked, "First")).to_have_attribute("data-status", "complete")
     context.clear_cookies()
     ask(asked, "Not lost")
     expect(asked.locator("#composer-error")).to_contain_text("You are logged out")
     expect(asked.locator("#content")).to_have_value("Not lost")
     asked.get_by_role("link", name="Log in again").click()
-    asked.fill("[name=username]", "ada")
+    asked.fill("[name=username]", username)
     asked.fill("[name=password]", "correct horse battery")
     asked.locator("main form button").click()
     expect(asked.locator("#content")).to_have_value("Not lost")
@@ -333,7 +341,9 @@ def test_finished_sentences_are_announced_whole(asked: Page, fake: FakeOllama) -
     )
     expect(ask(asked, "Speak")).to_have_attribute("data-status", "complete")
     wait_until(asked, "window.heard.includes('Answer complete.')")
-    heard = asked.evaluate("window.heard.filter((text) => text.includes('sentence') || text.includes('third'))")
+    heard = asked.evaluate(
+        "window.heard.filter((text) => text.includes('sentence') || text.includes('third'))"
+    )
     assert " ".join(heard) == fake.believable.reply
     assert all(text.endswith(".") for text in heard)
 
