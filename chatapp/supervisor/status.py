@@ -7,6 +7,7 @@ went, and the web server then ends too.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -53,7 +54,8 @@ def end_with_supervisor(end: Callable[[], None] | None = None) -> None:
     """
     channel = _channel()
     if channel is not None:
-        threading.Thread(target=_wait_for_end, args=(channel, end or _end_master), daemon=True).start()
+        end = end or functools.partial(_end_master, os.getppid())
+        threading.Thread(target=_wait_for_end, args=(channel, end), daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -101,5 +103,7 @@ def _wait_for_end(channel: socket.socket, end: Callable[[], None]) -> None:
     end()
 
 
-def _end_master() -> None:
-    os.kill(os.getppid(), signal.SIGTERM)
+def _end_master(master: int) -> None:
+    # A worker whose master is gone ends by itself; the process that adopted it must not be ended for that.
+    if os.getppid() == master:
+        os.kill(master, signal.SIGTERM)

@@ -29,6 +29,13 @@ AS_PROCESS_1 = (
     "import ctypes, runpy; ctypes.CDLL(None).prctl(36, 1); runpy.run_module('chatapp.serve', run_name='__main__')",
 )
 
+# Starts the server and adopts whom it leaves behind.
+AS_ADOPTER = (
+    *(sys.executable, "-c"),
+    "import ctypes, subprocess, sys, time; ctypes.CDLL(None).prctl(36, 1); "
+    "subprocess.run([sys.executable, '-m', 'chatapp.serve']); time.sleep(60)",
+)
+
 
 def test_the_address_is_printed_once_the_site_answers(start_server: StartServer, ollama: FakeOllama) -> None:
     server = start_server().wait_until_ready()
@@ -198,6 +205,20 @@ def test_everything_ends_when_the_supervisor_is_killed(start_server: StartServer
     server.wait(ENDED_WITHIN_S)
 
     eventually(lambda: not any(map(lives, family)))
+
+
+def test_a_worker_that_alone_is_left_ends_itself_and_nobody_else(start_server: StartServer) -> None:
+    adopter = start_server(AS_ADOPTER).wait_until_ready()
+    _, supervisor, gunicorn, worker = adopter.family()
+
+    os.kill(worker, signal.SIGSTOP)
+    os.kill(supervisor, signal.SIGKILL)
+    os.kill(gunicorn, signal.SIGKILL)
+    eventually(lambda: not lives(gunicorn))
+    os.kill(worker, signal.SIGCONT)
+
+    eventually(lambda: not lives(worker))
+    assert adopter.process.poll() is None
 
 
 @pytest.mark.parametrize("victim", [Server.worker, Server.gunicorn], ids=["worker", "gunicorn"])
