@@ -26,6 +26,7 @@ from chatapp.routes import (
     rates,
     settings,
     shell,
+    static_files,
 )
 from chatapp.routes.cookies import BrowserSessions
 from chatapp.services.accounts import SESSION_LONGEST, Accounts
@@ -54,7 +55,7 @@ def build(
         root_path=str(top / "chatapp"),
         template_folder=str(top / "templates"),
         static_folder=str(static),
-        static_url_path=shell.static_url_path(static),
+        static_url_path=static_files.url_path(static),
     )
     store = store or open_store(config.data_dir)
     app.extensions["chatapp"] = _services(config, store, ollama or _ollama(config))
@@ -146,6 +147,7 @@ def _install_routes(app: Flask) -> None:
     logs.install(app)
     access.install(app)
     headers.install(app)
+    static_files.install(app)
     errors.install(app)
     filters.install(app)
     shell.install(app)

@@ -26,7 +26,7 @@ def in_bytes(size: float | None) -> str:
             break
         value /= 1000
     digits = 1 if unit not in ("bytes", "kB", "MB") and value < 99.5 else 0
-    return f"{value:.{digits}f} {unit}"
+    return f"{value:.{digits}f}".removesuffix(".0") + f" {unit}"
 
 
 def in_digits(number: float | None) -> str:

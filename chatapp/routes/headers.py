@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 
 # No inline script or style, nothing from other hosts, no framing. Maths and icons are markup, so no images but ours.
 _POLICY = (
@@ -29,7 +29,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
-_FOREVER = "public, max-age=31536000, immutable"
 
 
 def install(app: Flask) -> None:
@@ -40,9 +39,6 @@ def install(app: Flask) -> None:
 def _add(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    if request.endpoint == "static" and response.status_code in (200, 304):
-        # The path holds a hash of all static files, so what is behind it never changes.
-        response.headers["Cache-Control"] = _FOREVER
-    elif response.headers.get("Cache-Control") in (None, "no-cache"):
+    if response.headers.get("Cache-Control") in (None, "no-cache"):
         response.headers["Cache-Control"] = "no-store"
     return response

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from flask import Flask, g, url_for
@@ -15,15 +13,6 @@ from chatapp.routes.access import services
 
 # The list in the page; older chats are still reachable by their address.
 _LISTED = 200
-
-
-def static_url_path(folder: Path) -> str:
-    """Return ``/static/v-<hash>`` for the files below ``folder``, so that browsers may keep them for ever."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(str(path.relative_to(folder)).encode() + b"\0")
-        digest.update(path.read_bytes())
-    return f"/static/v-{digest.hexdigest()[:12]}"
 
 
 def install(app: Flask) -> None:

@@ -136,7 +136,7 @@ export function bytesText(bytes) {
     value /= 1000;
     unit += 1;
   }
-  return `${value.toFixed(unit > 2 && value < 99.5 ? 1 : 0)} ${units[unit]}`;
+  return `${value.toFixed(unit > 2 && value < 99.5 ? 1 : 0).replace(/\.0$/, "")} ${units[unit]}`;
 }
 
 /** Seconds as a person says them. */

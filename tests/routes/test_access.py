@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from flask import Flask
 from werkzeug.routing import Rule
@@ -213,3 +215,24 @@ def test_an_unknown_method_is_refused_with_what_is_allowed(alice: Browser) -> No
 
     assert answer.status_code == 405
     assert "GET" in answer.headers["Allow"]
+
+
+def test_static_files_are_compressed_and_kept_for_ever(app: Flask, anonymous: Browser) -> None:
+    address = f"{app.static_url_path}/css/index.css"
+
+    plain = anonymous.get(address)
+    small = anonymous.get(address, headers={"Accept-Encoding": "gzip"})
+
+    assert gzip.decompress(small.data) == plain.data
+    assert small.headers["Content-Length"] == str(len(small.data))
+    assert small.headers["Vary"] == "Accept-Encoding"
+    assert "immutable" in plain.headers["Cache-Control"]
+
+
+def test_pages_are_never_compressed_beside_their_token(alice: Browser) -> None:
+    assert "Content-Encoding" not in alice.get("/dashboard", headers={"Accept-Encoding": "gzip"}).headers
+
+
+@pytest.mark.parametrize("path", ["../wsgi.py", "..%2fwsgi.py", "%00", "css/..;/index.css", "css", ""])
+def test_nothing_but_static_files_is_below_static(app: Flask, anonymous: Browser, path: str) -> None:
+    assert anonymous.get(f"{app.static_url_path}/{path}").status_code in (400, 404)

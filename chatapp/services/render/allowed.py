@@ -60,6 +60,7 @@ ALLOWED_VALUES: Final[dict[str, dict[str, set[str]]]] = {
     "div": {"dir": {"auto"}, "role": {"group"}, "tabindex": {"0"}},
     "figure": {"dir": {"ltr"}},
     "input": {"type": {"checkbox"}},
+    "math": {"tabindex": {"0"}},
     "pre": {"tabindex": {"0"}},
     "td": {"dir": {"auto"}, "align": _SIDES},
     "th": {"dir": {"auto"}, "align": _SIDES},

@@ -1,8 +1,8 @@
 """One block of Markdown to safe HTML: comrak, then a pass over its tags, then the allow-list.
 
-What the pass changes: headings move down two levels (the page owns the first two); links lead to http, https and
-mailto only and open apart, anything else is its text; an image becomes a link that names its host, so that nothing
-is loaded by itself; tables can be scrolled sideways; formulas become MathML; footnote marks become raised numbers.
+What the pass changes: headings move down (the page owns the first two levels; models begin with the first or the
+second of theirs); links lead to http, https and mailto only and open apart, anything else is its text; an image
+becomes a link that names its host, so that nothing is loaded by itself; tables can be scrolled sideways; formulas become MathML; footnote marks become raised numbers.
 A line break in the source stays a line break: people and models mean it in a chat.
 """
 
@@ -31,7 +31,7 @@ _TOKEN: Final = re.compile(
     r"|(?P<tag><(?P<end>/?)(?P<name>[a-z][a-z0-9]*)(?P<rest>[^>]*)>)"
     r"|(?P<note>\[\^(?P<label>[^\]\s<]{1,40})\])"
 )
-_HEADINGS: Final = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6", "h6": "h6"}
+_HEADINGS: Final = {"h1": "h3", "h2": "h3", "h3": "h4", "h4": "h5", "h5": "h6", "h6": "h6"}
 _AUTO_DIRECTION: Final = frozenset({"p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "th", "td"})
 _VOID: Final = frozenset({"br", "hr", "input"})
 _ADDRESS: Final = re.compile(r"(?:https?://|mailto:)[^\x00-\x20]+", re.IGNORECASE)

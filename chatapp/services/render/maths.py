@@ -53,6 +53,8 @@ def _convert(tex: str, *, display: bool) -> str | None:
     try:
         element = convert_to_element(tex, display="block" if display else "inline")
         element.set("alttext", tex)
+        if display:
+            element.set("tabindex", "0")  # a wide formula is scrolled sideways, by keyboard too
         return "".join(_serialized(element))
     except Exception:  # noqa: BLE001 - unfinished TeX raises almost anything, RecursionError included
         return None
