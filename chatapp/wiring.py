@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from chatapp import logs
+from chatapp import engine_state, logs
 from chatapp.config import Config
 from chatapp.errors import NotFound
 from chatapp.jobs.registry import JobRegistry
@@ -65,10 +66,12 @@ def build(
 
 
 def _ollama(config: Config) -> OllamaClient:
+    embedded = config.engine == "always"  # as the supervisor tells its web server
     return OllamaClient(
         config.effective_ollama_url,
         first_token_timeout_s=config.ollama_timeout_s,
         stall_timeout_s=config.ollama_stall_timeout_s,
+        if_absent=partial(engine_state.sentence, config.data_dir / "engine") if embedded else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -38,6 +38,7 @@ class OllamaClient:
         read_timeout_s: silence in a plain answer.
         first_token_timeout_s: silence before the first line of a reply; a model may have to be loaded.
         stall_timeout_s: silence between two lines of a reply.
+        if_absent: makes the sentence for an Ollama that does not answer; by default one about its address.
     """
 
     def __init__(
@@ -48,9 +49,11 @@ class OllamaClient:
         read_timeout_s: float = 10.0,
         first_token_timeout_s: float = 600.0,
         stall_timeout_s: float = 120.0,
+        if_absent: Callable[[], str] | None = None,
     ) -> None:
         url = base_url.rstrip("/")
-        self._address = Address(url=url, public_url=_without_credentials(url))
+        public_url = _without_credentials(url)
+        self._address = Address(url, public_url, if_absent or partial(_start_it, public_url))
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._first_token_timeout_s = first_token_timeout_s
@@ -157,6 +160,12 @@ class OllamaClient:
             read_timeout_s=read_timeout_s,
         )
         return Exchange(self._address, request)
+
+
+def _start_it(public_url: str) -> str:
+    return (
+        f"Ollama does not answer at {public_url}. Start Ollama, or set OLLAMA_URL to the address it runs at."
+    )
 
 
 def _without_credentials(url: str) -> str:

@@ -33,10 +33,14 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where Ollama is: ``url`` to be called, ``public_url`` (without credentials) to be shown."""
+    """Where Ollama is: ``url`` to be called, ``public_url`` (without credentials) to be shown.
+
+    ``if_absent`` says what to tell a person when nothing answers there.
+    """
 
     url: str
     public_url: str
+    if_absent: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,7 @@ class Exchange:
         self.raise_if_cancelled()
         waiting = f"Ollama stopped responding: nothing came for {self._waited_s:g} seconds. Try again."
         try:
-            with translated(self._address.public_url, waiting):
+            with translated(self._address.if_absent, waiting):
                 yield
         except Exception:
             # A socket that is shut down under its reader makes it fail in many ways; none of them matters.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -241,11 +241,11 @@ def unwrapped(text: str) -> str:
 
 
 @contextmanager
-def translated(public_url: str, waiting: str) -> Iterator[None]:
+def translated(if_absent: Callable[[], str], waiting: str) -> Iterator[None]:
     """Turn what requests and urllib3 raise into our errors.
 
     Args:
-        public_url: Ollama's address as people may see it.
+        if_absent: makes the sentence for an Ollama that does not answer at all.
         waiting: the sentence for a read timeout.
     """
     try:
@@ -253,10 +253,10 @@ def translated(public_url: str, waiting: str) -> Iterator[None]:
     except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
         raise OllamaTimeout(waiting, detail=_root_cause(error)) from error
     except _NO_ADDRESS as error:
-        raise _unreachable(public_url, error) from error
+        raise OllamaUnreachable(if_absent(), detail=_root_cause(error)) from error
     except requests.exceptions.ConnectionError as error:
         if _never_connected(error):
-            raise _unreachable(public_url, error) from error
+            raise OllamaUnreachable(if_absent(), detail=_root_cause(error)) from error
         raise _hung_up(error) from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise _hung_up(error) from error
@@ -266,13 +266,6 @@ def _never_connected(error: requests.exceptions.ConnectionError) -> bool:
     """True when no connection came about: requests then wraps urllib3's MaxRetryError."""
     return isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.SSLError) or (
         bool(error.args) and isinstance(error.args[0], urllib3.exceptions.MaxRetryError)
-    )
-
-
-def _unreachable(public_url: str, error: Exception) -> OllamaUnreachable:
-    return OllamaUnreachable(
-        f"Ollama does not answer at {public_url}. Start Ollama, or set OLLAMA_URL to the address it runs at.",
-        detail=_root_cause(error),
     )
 
 

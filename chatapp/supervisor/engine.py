@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from chatapp import engine_state
 from chatapp.supervisor.child import Child, Children, Command
 from chatapp.supervisor.kept import Kept
 from chatapp.supervisor.loop import Loop
@@ -57,9 +58,13 @@ class Engine:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._folder / _ADDRESS_FILE).write_text(self.url + "\n")
         if is_installed(self._requirements):
-            self._kept.start()
+            self._start_installed()
         else:
             self._install()
+
+    def _start_installed(self) -> None:
+        engine_state.tell(self._folder, engine_state.STARTED)
+        self._kept.start()
 
     def end(self, patience_s: float) -> None:
         """End the engine, or its installation, for good."""
@@ -69,6 +74,7 @@ class Engine:
 
     def _install(self) -> None:
         say("Installing the embedded engine; the site opens meanwhile.")
+        engine_state.tell(self._folder, engine_state.INSTALLING)
         self._installing = self._children.start(
             Command(_pip_install(self._requirements), self._environ, read=True), self._installed
         )
@@ -86,9 +92,11 @@ class Engine:
     def _installed(self, code: int) -> None:
         self._installing = None
         if code == 0:
-            self._kept.start()
+            self._start_installed()
         elif code > 0:
-            complain(f"The embedded engine cannot be installed here: {last_error(self._pip_said)}. {_HELP}")
+            reason = f"The embedded engine cannot be installed here: {last_error(self._pip_said)}. {_HELP}"
+            engine_state.tell(self._folder, reason)
+            complain(reason)
 
     def _command(self) -> Command:
         arguments = (

@@ -2,7 +2,8 @@
 
 What the pass changes: headings move down (the page owns the first two levels; models begin with the first or the
 second of theirs); links lead to http, https and mailto only and open apart, anything else is its text; an image
-becomes a link that names its host, so that nothing is loaded by itself; tables can be scrolled sideways; formulas become MathML; footnote marks become raised numbers.
+becomes a link that names its host, so that nothing is loaded by itself; tables can be scrolled sideways; formulas
+become MathML; footnote marks become raised numbers.
 A line break in the source stays a line break: people and models mean it in a chat.
 """
 
