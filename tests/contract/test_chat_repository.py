@@ -137,6 +137,16 @@ def test_a_chat_cannot_be_deleted_twice(store: Store, chat: Chat) -> None:
         store.chats.delete(ALICE, chat.id)
 
 
+def test_a_new_chat_in_the_place_of_a_deleted_one_is_empty(store: Store) -> None:
+    chat = store.chats.add(a_chat(ALICE, messages=(a_message("one"),)))
+    assert content(store, chat) == ["one"]
+    store.chats.delete(ALICE, chat.id)
+
+    store.chats.add(a_chat(ALICE, id=chat.id))
+
+    assert content(store, chat) == []
+
+
 def test_messages_are_appended_in_order(store: Store, chat: Chat) -> None:
     first = store.chats.add_messages(ALICE, chat.id, [a_message("one"), a_message("two")])
     store.chats.add_messages(ALICE, chat.id, [a_message("three")])

@@ -52,7 +52,7 @@ class FaultyFiles(Files):
         name = self._name(arguments)
         with self._lock:
             self.calls.append((call, name))
-            fault = self.fault(call, name)
+        fault = self.fault(call, name)
         if fault is not None:
             raise fault
 

@@ -13,7 +13,7 @@ import pytest
 
 from chatapp.errors import StorageFailed, StorageFull
 from chatapp.storage.json_store import JsonStore
-from tests.fakes.files import FaultyFiles, disk_full, error
+from tests.fakes.files import FaultyFiles, disk_full, error, no_fault
 from tests.records import a_chat, a_message, a_reply, a_session, a_user, minutes_after_noon
 from tests.unit.storage.conftest import Opener
 from tests.unit.storage.killed import contents, lay_out, reopened, stored_texts
@@ -120,18 +120,16 @@ def test_changes_during_a_checkpoint_are_not_lost(
     chat = store.chats.add(a_chat(alice.id))
 
     def write_meanwhile(call: str, name: str) -> None:
-        if call == "rename" and name == "chats.json.tmp":
-            files.fault = lambda *_: None
-            other = threading.Thread(
+        if (call, name) == ("rename", "chats.json.tmp"):
+            files.fault = no_fault
+            writer = threading.Thread(
                 target=store.chats.add_messages, args=[alice.id, chat.id, [a_message("meanwhile")]]
             )
-            other.start()
-            others.append(other)
+            writer.start()
+            writer.join()
 
-    others: list[threading.Thread] = []
     files.fault = write_meanwhile
     store.checkpoint()
-    others[0].join()
     lay_out(tmp_path / "left", contents(folder))
 
     assert stored_texts(store) == ["meanwhile"]
@@ -182,6 +180,29 @@ def test_last_uses_ride_along(store: JsonStore, open_folder: Opener) -> None:
     store.close()
 
     assert open_folder().users.get(alice.id).sessions[0].last_used_at == minutes_after_noon(3)
+
+
+def test_last_uses_are_written_once(store: JsonStore, folder: Path) -> None:
+    [alice] = store.users.all()
+    store.users.update(alice.id, lambda user: user.model_copy(update={"sessions": (a_session("one"),)}))
+    store.users.touch_session(alice.id, "one", minutes_after_noon(3))
+    store.checkpoint()
+    written_at_ns = (folder / "users.json").stat().st_mtime_ns
+
+    store.checkpoint()
+
+    assert (folder / "users.json").stat().st_mtime_ns == written_at_ns
+
+
+def test_parts_that_wait_are_stored_at_the_end(store: JsonStore, open_folder: Opener) -> None:
+    [alice] = store.users.all()
+    first, reply = chat_titled(store, "first"), a_reply()
+    store.chats.add_messages(alice.id, first, [reply])
+    store.chats.append_part(alice.id, first, reply.id, 0, "Half")
+
+    store.close()
+
+    assert open_folder().chats.get(alice.id, first).messages[-1].content == "Half"
 
 
 def test_site_settings_survive(store: JsonStore, folder: Path, open_folder: Opener) -> None:
@@ -268,7 +289,7 @@ def test_a_checkpoint_that_fails_loses_nothing_and_is_made_up_for(
     files.fault = lambda each, _: disk_full() if each == call else None
     with pytest.raises(StorageFull):
         store.checkpoint()
-    files.fault = lambda *_: None
+    files.fault = no_fault
     store.chats.add_messages(alice.id, chat.id, [a_message("three")])
     lay_out(tmp_path / "left", contents(folder))
     with reopened(tmp_path / "left") as after:
@@ -295,7 +316,7 @@ def test_the_second_file_failing_to_be_renamed_leaves_a_pair_that_fits(
     )
     with pytest.raises(StorageFailed):
         store.checkpoint()
-    files.fault = lambda *_: None
+    files.fault = no_fault
     store.users.add(a_user("dora"))
     lay_out(tmp_path / "left", contents(folder))
 

@@ -14,7 +14,7 @@ from chatapp.errors import Invalid, StorageFailed, StorageFull, StorageReadOnly
 from chatapp.storage.chats import summary_of
 from chatapp.storage.json_store import JsonStore
 from chatapp.storage.operations import ChatPut
-from tests.fakes.files import Fault, FaultyFiles, disk_full, error
+from tests.fakes.files import Fault, FaultyFiles, disk_full, error, no_fault
 from tests.records import a_chat, a_message, a_reply, a_user
 from tests.unit.storage.conftest import Opener
 from tests.unit.storage.killed import contents, lay_out, reopened, stored_texts
@@ -122,6 +122,26 @@ def test_changes_that_come_during_a_sync_share_the_next_one(open_folder: Opener,
     assert [(each["n"], each["b"]) for each in records] == [(1, 1)] + [(number, 2) for number in range(2, 21)]
 
 
+def test_the_same_message_again_during_the_sync_of_the_first_is_not_added(open_folder: Opener) -> None:
+    files = HeldSync()
+    store = open_folder(files)
+    chat = store.chats.add(a_chat(ALICE))
+    files.hold()
+    writers = [
+        threading.Thread(target=store.chats.add_messages, args=[ALICE, chat.id, [a_message(id="same")]])
+        for _ in range(10)
+    ]
+
+    for writer in writers:
+        writer.start()
+    assert files.reached.wait(10)
+    files.go_on.set()
+    for writer in writers:
+        writer.join()
+
+    assert len(texts(store)) == 1
+
+
 def wait_until_queued(store: JsonStore, count: int) -> None:
     pause = threading.Event()
     for _ in range(1000):
@@ -192,7 +212,7 @@ def test_a_failed_write_changes_nothing_and_the_next_one_works(
     with pytest.raises(expected, match="not saved"):
         add_text(store, "two")
     assert (folder / "journal" / JOURNAL).read_bytes() == before
-    files.fault = lambda *_: None
+    files.fault = no_fault
     add_text(store, "three")
 
     assert texts(store) == ["one", "three"]
@@ -248,7 +268,7 @@ def test_a_user_who_could_not_be_stored_does_not_make_the_next_one_less_than_roo
     files.fault = failing("write", disk_full())
     with pytest.raises(StorageFull):
         store.users.add(a_user("alice"))
-    files.fault = lambda *_: None
+    files.fault = no_fault
 
     assert store.users.add(a_user("bob")).is_root
 
@@ -306,7 +326,7 @@ def test_while_new_files_fail_too_the_store_is_read_only_and_recovers(
         store.checkpoint()
     assert texts(store) == ["one"]
 
-    files.fault = lambda *_: None
+    files.fault = no_fault
     store.checkpoint()
     add_text(store, "four")
     assert texts(store) == ["one", "four"]
@@ -324,7 +344,7 @@ def test_a_line_that_cannot_be_cut_back_makes_the_file_unusable(
     with pytest.raises(StorageReadOnly):
         add_text(store, "three")
 
-    files.fault = lambda *_: None
+    files.fault = no_fault
     store.checkpoint()
     add_text(store, "four")
     assert texts(store) == ["one", "four"]

@@ -16,7 +16,7 @@ from chatapp.storage.json_store import JsonStore
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import encode_record
 from chatapp.storage.recovery import load
-from tests.records import a_chat, a_message, a_reply, a_user
+from tests.records import a_chat, a_message, a_reply, a_session, a_user, minutes_after_noon
 from tests.unit.storage.conftest import Opener
 from tests.unit.storage.killed import (
     contents,
@@ -159,6 +159,39 @@ def test_a_streaming_reply_is_found_in_a_file_that_was_never_parsed(
     assert open_folder().chats.interrupt_streaming() == 1
 
 
+@pytest.mark.parametrize("older", ["users.json", "chats.json"])
+def test_one_file_from_before_the_last_checkpoint_is_brought_up_to_date(
+    folder: Path, open_folder: Opener, tmp_path: Path, older: str
+) -> None:
+    store = open_folder()
+    write_some(store, "one")
+    store.checkpoint()
+    before = contents(folder)
+    write_some(store, "two")
+    store.users.add(a_user("bob"))
+    store.checkpoint()
+    write_some(store, "three")
+    lay_out(tmp_path / "left", contents(folder) | {older: before[older]})
+
+    with reopened(tmp_path / "left") as after:
+        assert stored_texts(after) == ["one", "two", "three"]
+        assert [user.username for user in after.users.all()] == ["alice", "bob"]
+
+
+def test_a_users_file_newer_than_chats_json_keeps_its_last_uses(
+    folder: Path, open_folder: Opener, tmp_path: Path
+) -> None:
+    store = open_folder()
+    before = contents(folder)
+    alice = store.users.add(a_user("alice", sessions=(a_session("one"),)))
+    store.users.touch_session(alice.id, "one", minutes_after_noon(3))
+    store.checkpoint()
+    lay_out(tmp_path / "left", contents(folder) | {"chats.json": before["chats.json"]})
+
+    with reopened(tmp_path / "left") as after:
+        assert after.users.get(alice.id).sessions[0].last_used_at == minutes_after_noon(3)
+
+
 # --- a torn end ------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +231,22 @@ def test_what_is_cut_off_is_kept_and_reported(folder: Path, open_folder: Opener,
     with reopened(tmp_path / "cut") as again:
         assert stored_texts(again) == ["one", "three"]
         assert again.notices == []
+
+
+def test_a_kill_right_after_a_torn_end_was_cut_loses_nothing(
+    folder: Path, open_folder: Opener, tmp_path: Path
+) -> None:
+    store = open_folder()
+    write_some(store, "one", "two")
+    left = contents(folder)
+    store.close()
+    lay_out(folder, left | {"journal/000000001.jsonl": left["journal/000000001.jsonl"][:-10]})
+    write_some(open_folder(), "three")
+
+    lay_out(tmp_path / "killed again", contents(folder))
+
+    with reopened(tmp_path / "killed again") as after:
+        assert stored_texts(after) == ["one", "three"]
 
 
 def test_a_torn_group_that_was_never_acknowledged_is_cut(
@@ -305,6 +354,18 @@ def test_a_data_file_cut_at_any_byte_is_refused_and_left_alone(
     with pytest.raises(StoreDamaged):
         open_folder()
     assert contents(folder) == left | {name: left[name][:-1]}
+
+
+def test_a_line_that_was_taken_out_is_missed(folder: Path, open_folder: Opener) -> None:
+    store = open_folder()
+    write_some(store, "one")
+    store.chats.add(a_chat("bob-id"))
+    store.close()
+    lines = (folder / "chats.json").read_bytes().splitlines(keepends=True)
+    (folder / "chats.json").write_bytes(b"".join(lines[:1] + lines[2:]))
+
+    with pytest.raises(StoreDamaged, match="it should hold 2 entries and holds 1"):
+        open_folder()
 
 
 @pytest.mark.parametrize("content", [b'{"01kagx": {"messages": []}}', b"{}", b"[]", b"\0" * 200, b"hello\n"])
