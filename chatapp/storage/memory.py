@@ -9,7 +9,8 @@ from datetime import datetime
 from chatapp.errors import Conflict
 from chatapp.models import Chat, ChatSummary, Message, Session, User
 from chatapp.storage.chats import no_such_chat, no_such_message, summary_of
-from chatapp.storage.users import name_key, name_taken, no_such_user
+from chatapp.storage.user_table import name_key
+from chatapp.storage.users import name_taken, no_such_user
 
 
 class MemoryUserRepository:

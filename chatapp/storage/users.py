@@ -12,7 +12,7 @@ from chatapp.storage.chat_table import ChatTable
 from chatapp.storage.journal import Journal
 from chatapp.storage.locks import Turns
 from chatapp.storage.operations import ChatDelete, Operation, UserDelete, UserPut
-from chatapp.storage.user_table import UserTable, name_key
+from chatapp.storage.user_table import UserTable
 
 
 class JsonUserRepository:
@@ -80,6 +80,3 @@ def no_such_user() -> NotFound:
 
 def name_taken() -> NameTaken:
     return NameTaken("This name is taken. Choose another one.", field="username")
-
-
-__all__ = ["JsonUserRepository", "name_key", "name_taken", "no_such_user"]
