@@ -18,10 +18,19 @@ from chatapp.services.bundle import Services
 PASSWORD = "correct horse battery"
 
 
-@lru_cache(maxsize=1)
 def password_hash() -> str:
     """Return a real hash of PASSWORD, made once: hashing is slow on purpose."""
+    return _password_hash(passwords.METHOD)
+
+
+@lru_cache
+def _password_hash(_method: str) -> str:
     return passwords.hash_password(PASSWORD)
+
+
+def short(value: object) -> str:
+    """Return a name for a parametrised case that stays readable when the value is huge."""
+    return ascii(value)[:40]
 
 
 def services_of(app: Flask) -> Services:

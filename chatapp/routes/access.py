@@ -7,6 +7,7 @@ host, user, policy, cross-site. They live here and nowhere else.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -24,7 +25,10 @@ View = TypeVar("View", bound=Callable[..., Any])
 SESSION_KEY = "sid"
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LOCAL_SUFFIXES = (".local", ".localhost", ".internal")
-_FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
+# What proxies, tunnels and content networks add to a request that they pass on.
+_FORWARDING_HEADER = re.compile(
+    r"forwarded|via|x-(forwarded|original)-.*|.*-ip|cf-.*|cdn-loop", re.IGNORECASE
+)
 _EXPIRED = (
     "This page has expired, or your browser sent no cookie. Nothing was changed. "
     "Reload the page and try again; cookies must be allowed for this site."
@@ -95,6 +99,9 @@ def install(app: Flask) -> None:
 
 def authenticate() -> None:
     """Set ``g.user`` and ``g.session`` from the cookie; both are ``None`` for anybody unknown."""
+    if request.endpoint == "static":
+        g.user, g.session = None, None  # the same for everybody, so that caches may keep it
+        return
     session_id = session.get(SESSION_KEY)
     known = services().accounts.authenticate(session_id if isinstance(session_id, str) else None)
     g.user, g.session = known if known is not None else (None, None)
@@ -191,7 +198,7 @@ def _is_ip(host: str) -> bool:
 def is_local_request() -> bool:
     """Return whether this request can only come from this very machine, so that no setup code is needed."""
     config = services().config
-    if config.trusted_proxies or any(name in request.headers for name in _FORWARDING_HEADERS):
+    if config.trusted_proxies or any(_FORWARDING_HEADER.fullmatch(name) for name, _ in request.headers):
         return False
     return _is_loopback(config.host) and _is_loopback(_hostname(request.host) or "")
 

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from flask import request
 from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import HTTPException
 
 from chatapp.errors import ChatAppError, Invalid, UnsupportedType
 
@@ -68,7 +69,7 @@ def kept(name: str) -> str:
     """Return a text field for showing it again after an error, ``""`` when it cannot be read."""
     try:
         value = fields().get(name, "")
-    except ChatAppError:
+    except (ChatAppError, HTTPException):  # the latter: too large, or broken off
         return ""
     return value if isinstance(value, str) else ""
 
