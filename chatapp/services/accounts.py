@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from chatapp.errors import BadLogin, Invalid, NotAllowed, NotAuthenticated, NotFound
+from chatapp.errors import BadLogin, Invalid, NotAllowed, NotFound
 from chatapp.ids import new_id, new_secret, now_utc
 from chatapp.models import Session, Settings, User
 from chatapp.services import passwords
@@ -89,30 +89,33 @@ class Accounts:
     def log_in(self, username: str, password: str, user_agent: str) -> tuple[User, str]:
         """Return the user and a new session's secret. Raises ``BadLogin``, the same for every reason."""
         user = self._users.by_name(username) if _USERNAME.fullmatch(username) else None
-        usable = _usable_password(password)
+        usable = passwords.is_usable(password)
         fits = passwords.verify(password if usable else "", user.password_hash if user and usable else None)
         if user is None or not fits or user.disabled:
             log.info("login_failed")
             raise BadLogin(_WRONG)
-        if passwords.needs_rehash(user.password_hash):
-            self._set_password(user.id, password)
-        return self._open_session(user.id, user_agent)
+        new_hash = passwords.hash_password(password) if passwords.needs_rehash(user.password_hash) else None
+        return self._open_session(user, user_agent, new_hash)
 
     def open_session(self, user: User, user_agent: str) -> tuple[User, str]:
         """Sign in somebody who just registered; as ``log_in`` without asking for the password again."""
-        return self._open_session(user.id, user_agent)
+        return self._open_session(user, user_agent, None)
 
-    def _open_session(self, user_id: str, user_agent: str) -> tuple[User, str]:
+    def _open_session(self, known: User, user_agent: str, new_hash: str | None) -> tuple[User, str]:
+        """Add a session, unless the password was changed or the user disabled since ``known`` was read."""
         secret, now = new_secret(), self._now()
         session = Session(
             secret_sha256=_sha256(secret), created_at=now, last_used_at=now, user_agent=user_agent[:200]
         )
 
         def add(user: User) -> User:
+            if user.password_hash != known.password_hash or user.disabled:
+                raise BadLogin(_WRONG)
             live = sorted((s for s in user.sessions if self._is_live(s)), key=lambda s: s.last_used_at)
-            return _with(user, sessions=(*live[-(SESSIONS_KEPT - 1) :], session))
+            sessions = (*live[-(SESSIONS_KEPT - 1) :], session)
+            return _with(user, sessions=sessions, password_hash=new_hash or user.password_hash)
 
-        user = self._users.update(user_id, add)
+        user = self._users.update(known.id, add)
         log.info("login", user=user.id)
         return user, f"{user.id}.{secret}"
 
@@ -158,11 +161,10 @@ class Accounts:
 
     def change_password(self, user: User, session: Session, current: str, new: str) -> None:
         """Set a new password and sign out everywhere else. Raises ``Invalid`` and ``TooMany``."""
-        if not passwords.verify(current if _usable_password(current) else "", user.password_hash):
+        if not passwords.verify(current if passwords.is_usable(current) else "", user.password_hash):
             raise Invalid("This is not your current password.", field="current")
         passwords.check_new(new, user.username)
-        self._set_password(user.id, new)
-        self.end_other_sessions(user, session.secret_sha256)
+        self._set_password(user.id, new, keep=lambda kept: kept.secret_sha256 == session.secret_sha256)
         log.info("password_changed", user=user.id)
 
     def reset_password(self, username: str, new: str) -> User:
@@ -171,13 +173,16 @@ class Accounts:
         if user is None:
             raise NotFound(f"There is no user named {username}.")
         passwords.check_new(new, user.username)
-        self._set_password(user.id, new)
-        self._end_sessions(user.id, lambda _: True)
-        return user
+        return self._set_password(user.id, new, keep=lambda _: False)
 
-    def _set_password(self, user_id: str, password: str) -> None:
+    def _set_password(self, user_id: str, password: str, *, keep: Callable[[Session], bool]) -> User:
+        """Replace the password and, in the same step, end every session but those to ``keep``."""
         hashed = passwords.hash_password(password)
-        self._users.update(user_id, lambda user: _with(user, password_hash=hashed))
+
+        def change(user: User) -> User:
+            return _with(user, password_hash=hashed, sessions=tuple(filter(keep, user.sessions)))
+
+        return self._users.update(user_id, change)
 
     def change_settings(self, user: User, **changes: Any) -> User:
         """Replace some of the user's settings and return the user."""
@@ -217,21 +222,9 @@ def _require_root(acting: User) -> None:
         raise NotAllowed("Only root may do this.")
 
 
-def _usable_password(password: str) -> bool:
-    """Return whether the text could be a password at all, so that huge ones are never hashed."""
-    return 0 < len(password) <= passwords.MAX_BYTES and len(password.encode()) <= passwords.MAX_BYTES
-
-
 def _with(user: User, **changes: Any) -> User:
     return user.model_copy(update=changes)
 
 
 def _sha256(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def require_user(user: User | None) -> User:
-    """Return the user, or raise ``NotAuthenticated`` when nobody is signed in."""
-    if user is None:
-        raise NotAuthenticated("Sign in to go on.")
-    return user

@@ -39,10 +39,25 @@ def hash_password(password: str) -> str:
 def verify(password: str, stored_hash: str | None) -> bool:
     """Return whether the password fits. Without a hash the same time is spent and the answer is False.
 
-    Raises ``TooMany`` when no turn came free within 10 s.
+    A hash that cannot be understood fits nothing. Raises ``TooMany`` when no turn came free within 10 s.
     """
-    fits = _in_turn(lambda: check_password_hash(stored_hash or _nobodys_hash(), password))
+    fits = _in_turn(lambda: _fits(password, stored_hash or _nobodys_hash(METHOD)))
     return fits and stored_hash is not None
+
+
+def _fits(password: str, stored_hash: str) -> bool:
+    try:
+        return check_password_hash(stored_hash, password)
+    except (ValueError, OverflowError):
+        return False
+
+
+def is_usable(password: str) -> bool:
+    """Return whether the text could be a password at all, so that huge ones are never hashed.
+
+    A NUL is refused because HMAC pads with it: to scrypt and PBKDF2 a password and the same with NULs behind are one.
+    """
+    return 0 < len(password) <= MAX_BYTES and len(password.encode()) <= MAX_BYTES and "\0" not in password
 
 
 def needs_rehash(stored_hash: str) -> bool:
@@ -75,8 +90,8 @@ def _in_turn(call: Callable[[], T]) -> T:
 
 
 @lru_cache(maxsize=1)
-def _nobodys_hash() -> str:
-    return generate_password_hash(new_secret(), METHOD)
+def _nobodys_hash(method: str) -> str:
+    return generate_password_hash(new_secret(), method)
 
 
 @lru_cache(maxsize=1)
