@@ -12,7 +12,8 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
 def install(app: Flask) -> None:
-    """Register the filters."""
+    """Register the filters, and leave out the lines on which only template code stands."""
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(bytes=in_bytes, number=in_digits, ago=ago)
 
 
