@@ -98,12 +98,14 @@ def install(app: Flask) -> None:
 
 
 def authenticate() -> None:
-    """Set ``g.user`` and ``g.session`` from the cookie; both are ``None`` for anybody unknown."""
+    """Set ``g.user`` and ``g.session`` from the cookie; both are ``None`` for anybody unknown, whose cookie is emptied."""
     if request.endpoint == "static":
         g.user, g.session = None, None  # the same for everybody, so that caches may keep it
         return
     session_id = session.get(SESSION_KEY)
     known = services().accounts.authenticate(session_id if isinstance(session_id, str) else None)
+    if known is None and SESSION_KEY in session:
+        del session[SESSION_KEY]
     g.user, g.session = known if known is not None else (None, None)
 
 
