@@ -15,8 +15,8 @@ from chatapp.errors import Conflict, Invalid, NotFound, ReplyRunning, TooLarge, 
 from chatapp.ids import new_id, now_utc
 from chatapp.jobs.job import Job
 from chatapp.jobs.registry import JobRegistry
-from chatapp.models import Chat, Message, User
-from chatapp.services.chats import Chats, title_from
+from chatapp.models import Chat, ChatSummary, Message, User
+from chatapp.services.chats import GONE, Chats, title_from
 from chatapp.services.reply_writer import ChatModel, ReplyWriter
 from chatapp.storage.base import ChatRepository
 
@@ -24,7 +24,7 @@ _MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 # Replies that one user may have running at a time, over all their chats.
 RUNNING_PER_USER = 8
 MESSAGES_PER_CHAT = 10_000
-_SHORT_TITLE_SOURCE_CHARACTERS = 400
+_TITLE_SOURCE_CHARACTERS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,15 +222,15 @@ class Replies:
         return again
 
     def _store_question(self, chat: Chat, model: str | None, messages: Sequence[Message]) -> None:
-        first = next((m for m in messages if m.role == "user"), None)
-        title = chat.title or (title_from(first.content[:_SHORT_TITLE_SOURCE_CHARACTERS]) if first else "")
-        if (title, model) != (chat.title, chat.model):
-            self._repository.update(
-                chat.owner_id,
-                chat.id,
-                lambda c: c.model_copy(update={"title": c.title or title, "model": model}),
-            )
-        self._repository.add_messages(chat.owner_id, chat.id, messages)
+        question = next((m for m in messages if m.role == "user"), None)
+        first_words = title_from(question.content[:_TITLE_SOURCE_CHARACTERS]) if question else ""
+
+        def change(stored: ChatSummary) -> ChatSummary:
+            if stored.deleted_at is not None:
+                raise NotFound(GONE)
+            return stored.model_copy(update={"title": stored.title or first_words, "model": model})
+
+        self._repository.add_messages(chat.owner_id, chat.id, messages, change)
 
     def _start(self, chat: Chat, job: Job, question: Message, reply: Message) -> Asked:
         history = [*chat.path(question.parent_id), question] if question.parent_id else [question]

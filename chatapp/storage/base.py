@@ -89,11 +89,19 @@ class ChatRepository(Protocol):
         """Remove the chat and its messages for good. Raises ``NotFound``."""
         ...
 
-    def add_messages(self, owner_id: str, chat_id: str, messages: Sequence[Message]) -> Sequence[Message]:
+    def add_messages(
+        self,
+        owner_id: str,
+        chat_id: str,
+        messages: Sequence[Message],
+        change: Callable[[ChatSummary], ChatSummary] | None = None,
+    ) -> Sequence[Message]:
         """Append messages as one transaction and return them as stored.
 
         A message whose id the chat already holds is not added again; the stored one is returned in its place.
-        ``updated_at`` of the chat follows the newest message. Raises ``NotFound``.
+        ``updated_at`` of the chat follows the newest message. ``change`` replaces the rest of the chat in the same
+        transaction, as in ``update``; it is left out when no message is new. Raises ``NotFound``, and what
+        ``change`` raises.
         """
         ...
 

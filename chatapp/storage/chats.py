@@ -46,8 +46,8 @@ class JsonChatRepository:
         self, owner_id: str, chat_id: str, change: Callable[[ChatSummary], ChatSummary]
     ) -> ChatSummary:
         with self._turns.of(chat_id):
-            changed = summary_of(change(self._owned(owner_id, chat_id).summary))
-            self._journal.commit([ChatPut(changed.model_copy(update={"id": chat_id, "owner_id": owner_id}))])
+            before = self._owned(owner_id, chat_id).summary
+            self._journal.commit([_put(change(before), before)])
             return self._owned(owner_id, chat_id).summary
 
     def delete(self, owner_id: str, chat_id: str) -> None:
@@ -55,13 +55,21 @@ class JsonChatRepository:
             self._owned(owner_id, chat_id)
             self._journal.commit([ChatDelete(chat_id)])
 
-    def add_messages(self, owner_id: str, chat_id: str, messages: Sequence[Message]) -> Sequence[Message]:
+    def add_messages(
+        self,
+        owner_id: str,
+        chat_id: str,
+        messages: Sequence[Message],
+        change: Callable[[ChatSummary], ChatSummary] | None = None,
+    ) -> Sequence[Message]:
         with self._turns.of(chat_id):
-            self._owned(owner_id, chat_id)
+            before = self._owned(owner_id, chat_id).summary
             known = {each.id: self._table.message(chat_id, each.id) for each in messages}
             new = {each.id: each for each in reversed(messages) if known[each.id] is None}
             if new:
-                self._journal.commit([MessageAdd(chat_id, new[each]) for each in known if each in new])
+                added = [MessageAdd(chat_id, new[each]) for each in known if each in new]
+                changed = change(before) if change else before
+                self._journal.commit([*added] if changed == before else [_put(changed, before), *added])
             return [self._stored(chat_id, each.id) for each in messages]
 
     def append_part(self, owner_id: str, chat_id: str, message_id: str, offset: int, text: str) -> None:
@@ -96,6 +104,11 @@ class JsonChatRepository:
         if message is None:
             raise no_such_message()
         return message
+
+
+def _put(changed: ChatSummary, before: ChatSummary) -> ChatPut:
+    """Store what was changed, but never under another id or owner."""
+    return ChatPut(summary_of(changed).model_copy(update={"id": before.id, "owner_id": before.owner_id}))
 
 
 def _recency(summary: ChatSummary) -> tuple[float, str]:

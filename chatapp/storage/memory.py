@@ -122,9 +122,17 @@ class MemoryChatRepository:
         with self._lock:
             self._chats = {each.id: each for each in self._chats.values() if each.owner_id != owner_id}
 
-    def add_messages(self, owner_id: str, chat_id: str, messages: Sequence[Message]) -> Sequence[Message]:
+    def add_messages(
+        self,
+        owner_id: str,
+        chat_id: str,
+        messages: Sequence[Message],
+        change: Callable[[ChatSummary], ChatSummary] | None = None,
+    ) -> Sequence[Message]:
         with self._lock:
-            self.get(owner_id, chat_id)
+            before = self.get(owner_id, chat_id)
+            if change is not None and any(before.message(message.id) is None for message in messages):
+                self.update(owner_id, chat_id, change)
             for message in messages:
                 chat = self.get(owner_id, chat_id)
                 if chat.message(message.id) is None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chatapp.errors import Conflict, NotFound
-from chatapp.models import Chat
+from chatapp.models import Chat, ChatSummary
 from chatapp.storage.base import Store
 from tests.records import NOON, a_chat, a_message, a_reply, minutes_after_noon
 
@@ -316,3 +316,34 @@ def test_fifty_threads_lose_and_double_nothing(store: Store) -> None:
 
     written = [int(text) for chat in chats for text in content(store, chat)]
     assert sorted(written) == list(range(200))
+
+
+def test_messages_and_a_change_of_the_chat_are_one_step(store: Store, chat: Chat) -> None:
+    message = a_message("Hello")
+
+    store.chats.add_messages(
+        ALICE, chat.id, [message], lambda c: c.model_copy(update={"title": "Named", "owner_id": BOB})
+    )
+
+    stored = store.chats.get(ALICE, chat.id)
+    assert stored.title == "Named"
+    assert stored.messages == (message,)
+
+
+def test_a_change_that_refuses_keeps_the_messages_out(store: Store, chat: Chat) -> None:
+    def refuse(_: ChatSummary) -> ChatSummary:
+        raise Conflict("Not now.")
+
+    with pytest.raises(Conflict):
+        store.chats.add_messages(ALICE, chat.id, [a_message("Hello")], refuse)
+
+    assert store.chats.get(ALICE, chat.id).messages == ()
+
+
+def test_a_message_that_is_there_already_changes_nothing_else(store: Store, chat: Chat) -> None:
+    message = a_message("Hello")
+    store.chats.add_messages(ALICE, chat.id, [message])
+
+    store.chats.add_messages(ALICE, chat.id, [message], lambda c: c.model_copy(update={"title": "Late"}))
+
+    assert store.chats.get(ALICE, chat.id).title == chat.title
