@@ -26,6 +26,7 @@ def _dashboard(error: ChatAppError | None = None, **_arguments: str) -> str:
         library=shelf_view(shelf),
         disk=services().library.disk(shelf),
         can_manage=current_user().manages_models,
+        notices=services().store.notices if current_user().is_root else [],
         chats=services().chats.list(current_user())[:12],
         error=error.message if error else None,
         typed_name=body.kept("name") if error else "",
