@@ -6,6 +6,7 @@ made at a time and the rest wait their turn.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -96,7 +97,13 @@ def _nobodys_hash(method: str) -> str:
 
 @lru_cache(maxsize=1)
 def _common() -> frozenset[str]:
-    """Return the commonest passwords of zxcvbn's list. Loaded at the first use: most servers never register anybody."""
+    """Return the commonest passwords of zxcvbn's list. Loaded at the first use: most servers never register anybody.
+
+    The library holds on to all its word lists, 12 MB, for as long as it stays imported, so it does not stay.
+    """
     from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-    return frozenset(FREQUENCY_LISTS["passwords"][:_COMMON_COUNT])
+    common = frozenset(FREQUENCY_LISTS["passwords"][:_COMMON_COUNT])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "zxcvbn"]:
+        del sys.modules[name]
+    return common
