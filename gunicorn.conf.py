@@ -11,9 +11,9 @@ from typing import Any
 
 from chatapp.config import Config
 from chatapp.supervisor import preflight, status
-from chatapp.supervisor.web import SPARE_THREADS
 
 REPLY_GRACE_S = 5.0
+SPARE_THREADS = 32  # pages still open while every stream is taken
 
 with status.one_line_failures():
     preflight.refuse_many_workers(os.environ)

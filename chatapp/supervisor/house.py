@@ -48,7 +48,7 @@ class Supervisor:
             self._loop,
             self._children,
             "The web server",
-            lambda: web.command(config, listener, self._readiness.there.fileno(), web_environ),
+            lambda: web.command(listener, self._readiness.there.fileno(), web_environ),
             may_restart=self._may_restart_web,
             on_gone=self._web_gone,
         )

@@ -7,30 +7,30 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from chatapp.config import Config
 from chatapp.supervisor import status
 from chatapp.supervisor.child import Command
 from chatapp.supervisor.discovery import Upstream
 from chatapp.supervisor.loop import Loop
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SPARE_THREADS = 32  # pages still open while every stream is taken
 _CONNECT_TIMEOUT_S = 5.0
+# The C library would give each few threads an arena of their own, which threads that hold Python's lock never need.
+_FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
 _FIRST_REQUEST = b"HEAD /login HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 def environment(environ: Mapping[str, str], upstream: Upstream) -> dict[str, str]:
     """Return the web server's environment. There ENGINE says whether the embedded engine is in use: always or never."""
     in_use = "always" if upstream.source == "engine" else "never"
-    return {**environ, "OLLAMA_URL": upstream.url, "ENGINE": in_use}
+    return {**_FEW_ARENAS, **environ, "OLLAMA_URL": upstream.url, "ENGINE": in_use}
 
 
-def command(config: Config, listener: socket.socket, status_fd: int, environ: Mapping[str, str]) -> Command:
+def command(listener: socket.socket, status_fd: int, environ: Mapping[str, str]) -> Command:
     """Return gunicorn's command: one worker over a socket that is open already."""
     arguments = (
         *(sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")),
         *("--pythonpath", str(ROOT), "--bind", f"fd://{listener.fileno()}"),
-        *("--threads", str(config.max_streams + SPARE_THREADS), "wsgi:app"),
+        "wsgi:app",
     )
     fds = (listener.fileno(), status_fd)
     return Command(arguments, {**environ, status.FD_VARIABLE: str(status_fd)}, pass_fds=fds)
