@@ -20,7 +20,9 @@ EVENT = re.compile(r"^event: (\w+)\n(?:id: (\S+)\n)?data: (.+)$", re.MULTILINE)
 
 def documented(heading: str) -> dict[str, set[str]]:
     """Return the fields of each event, by its name."""
-    return {words(name)[0]: set(words(fields)) for name, fields, *_ in rows(section("docs/EVENTS.md", heading))}
+    return {
+        words(name)[0]: set(words(fields)) for name, fields, *_ in rows(section("docs/EVENTS.md", heading))
+    }
 
 
 @pytest.mark.parametrize("heading", SECTIONS)

@@ -125,7 +125,7 @@ def test_the_rate_limits_are_those_of_the_code() -> None:
         "20 per 10 minutes": "20 in 10 minutes",
     }
     decorators = (value for value in vars(rates).values() if isinstance(value, type(rates.messages)))
-    in_force = {value.limit_group.limit_provider for value in decorators}
+    in_force = {value.limit_provider for value in decorators}
 
     assert in_force == set(spoken)
     assert [words for words in spoken.values() if f"| {words} |" not in table] == []
