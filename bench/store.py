@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from chatapp.ids import new_id
@@ -77,9 +78,7 @@ def one_message(store: JsonStore, folder: Path, count: int) -> tuple[list[float]
     stored, synced = [], []
     for _ in range(count):
         message = a_message()
-        stored.append(
-            milliseconds(lambda message=message: store.chats.add_messages(OWNER, chat.id, [message]))
-        )
+        stored.append(milliseconds(partial(store.chats.add_messages, OWNER, chat.id, [message])))
         synced.append(next(bare))
     return stored, synced
 

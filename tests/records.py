@@ -16,21 +16,27 @@ def minutes_after_noon(minutes: float) -> datetime:
 
 
 def a_user(username: str = "alice", **fields: Any) -> User:
-    return User(
-        **{"id": new_id(), "username": username, "password_hash": "scrypt:x", "created_at": NOON} | fields
+    return User.model_validate(
+        {"id": new_id(), "username": username, "password_hash": "scrypt:x", "created_at": NOON} | fields
     )
 
 
 def a_session(secret_sha256: str, **fields: Any) -> Session:
-    return Session(**{"secret_sha256": secret_sha256, "created_at": NOON, "last_used_at": NOON} | fields)
+    return Session.model_validate(
+        {"secret_sha256": secret_sha256, "created_at": NOON, "last_used_at": NOON} | fields
+    )
 
 
 def a_chat(owner_id: str = "alice-id", **fields: Any) -> Chat:
-    return Chat(**{"id": new_id(), "owner_id": owner_id, "created_at": NOON, "updated_at": NOON} | fields)
+    return Chat.model_validate(
+        {"id": new_id(), "owner_id": owner_id, "created_at": NOON, "updated_at": NOON} | fields
+    )
 
 
 def a_message(content: str = "Good morning", **fields: Any) -> Message:
-    return Message(**{"id": new_id(), "role": "user", "content": content, "created_at": NOON} | fields)
+    return Message.model_validate(
+        {"id": new_id(), "role": "user", "content": content, "created_at": NOON} | fields
+    )
 
 
 def a_reply(content: str = "", **fields: Any) -> Message:

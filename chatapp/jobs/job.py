@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,7 +138,7 @@ class Job:
                     found.setdefault(entry.name, []).append(entry.text)
             return self._end, {name: "".join(texts) for name, texts in found.items()}
 
-    def follow(self, after: int = 0, wait_s: float = 15.0) -> Iterator[Event | None]:
+    def follow(self, after: int = 0, wait_s: float = 15.0) -> Generator[Event | None, None, None]:
         """Yield the events after position ``after``, then live ones, up to and with the terminal event.
 
         Yields ``None`` when nothing happened for ``wait_s`` seconds, so that the caller can give a sign of life.

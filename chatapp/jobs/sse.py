@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from chatapp.ids import monotonic_s
 from chatapp.jobs.events import Event
@@ -19,7 +19,7 @@ HEARTBEAT_S = 15.0
 _RECHECK_S = 2.0
 
 
-def stream(job: Job, after: int, allowed: Callable[[], bool]) -> Iterator[bytes]:
+def stream(job: Job, after: int, allowed: Callable[[], bool]) -> Generator[bytes, None, None]:
     """Yield the job's events as frames, with a comment after 15 quiet seconds.
 
     Ends after the terminal event, or without one as soon as ``allowed()`` is false.

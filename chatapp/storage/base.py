@@ -129,10 +129,16 @@ class ChatRepository(Protocol):
 class Store(Protocol):
     """Both repositories over one folder, and their common life."""
 
-    users: UserRepository
-    chats: ChatRepository
-    notices: list[str]
-    """Lines for root: what could not be read at the start and where it was put, checkpoints that fail."""
+    @property
+    def users(self) -> UserRepository: ...
+
+    @property
+    def chats(self) -> ChatRepository: ...
+
+    @property
+    def notices(self) -> list[str]:
+        """Lines for root: what could not be read at the start and where it was put, checkpoints that fail."""
+        ...
 
     def checkpoint(self) -> None:
         """Write users.json and chats.json so that they hold everything. Readers and writers go on meanwhile."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -38,7 +39,7 @@ def test_an_unknown_chat_is_not_found(store: Store) -> None:
 
 def test_every_method_treats_a_foreign_chat_as_missing(store: Store, chat: Chat) -> None:
     question = a_message()
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: store.chats.get(BOB, chat.id),
         lambda: store.chats.update(BOB, chat.id, lambda summary: summary),
         lambda: store.chats.delete(BOB, chat.id),

@@ -58,7 +58,7 @@ class FaultyFiles(Files):
 
     def _name(self, arguments: tuple[Any, ...]) -> str:
         first = arguments[0] if arguments else ""
-        return first.name if isinstance(first, Path) else self._names.get(first, "")
+        return first.name if isinstance(first, Path) else self._names.get(int(first or -1), "")
 
     def create(self, path: Path) -> int:
         return self._opened(path, super().create(path))

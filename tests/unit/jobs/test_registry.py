@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chatapp.errors import NotFound
+from chatapp.ids import monotonic_s
 from chatapp.jobs import registry as registry_module
 from chatapp.jobs.job import Job
 from chatapp.jobs.registry import JobRegistry, ShuttingDown
@@ -72,7 +73,7 @@ def test_ended_jobs_are_forgotten_only_after_their_time(
     jobs.reserve("reply", "other", "u")
     assert jobs.get(old.id) is old
 
-    later_s = registry_module.monotonic_s() + registry_module.KEPT_AFTER_END_S + 1
+    later_s = monotonic_s() + registry_module.KEPT_AFTER_END_S + 1
     monkeypatch.setattr(registry_module, "monotonic_s", lambda: later_s)
     jobs.reserve("reply", "third", "u")
 

@@ -137,7 +137,10 @@ class Elements(HTMLParser):
     def handle_comment(self, data: str) -> None:
         self.others.append(data)
 
-    handle_decl = handle_pi = unknown_decl = handle_comment
+    def handle_decl(self, decl: str) -> None:
+        self.others.append(decl)
+
+    handle_pi = unknown_decl = handle_comment
 
 
 def unexpected_in(html: str) -> list[str]:
