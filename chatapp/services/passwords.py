@@ -30,6 +30,7 @@ _COMMON_COUNT = 3000
 _APP_WORDS = frozenset({"chatapp", "chatapp1", "chatapp123", "changeme", "ollama123", "letmein1"})
 
 _turns = threading.BoundedSemaphore(_AT_ONCE)
+_reading = threading.Lock()
 
 
 def hash_password(password: str) -> str:
@@ -95,11 +96,17 @@ def _nobodys_hash(method: str) -> str:
     return generate_password_hash(new_secret(), method)
 
 
-@lru_cache(maxsize=1)
 def _common() -> frozenset[str]:
+    with _reading:
+        return _read_common()
+
+
+@lru_cache(maxsize=1)
+def _read_common() -> frozenset[str]:
     """Return the commonest passwords of zxcvbn's list. Loaded at the first use: most servers never register anybody.
 
-    The library holds on to all its word lists, 12 MB, for as long as it stays imported, so it does not stay.
+    The library holds on to all its word lists, 12 MB, for as long as it stays imported, so it does not stay; it must
+    not go while another thread imports it.
     """
     from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
