@@ -58,7 +58,7 @@ class Browser:
 
     def token(self) -> str:
         """Return the CSRF token of a page that anybody in this browser's place sees."""
-        page = self.client.get("/settings" if self.user else "/login").get_data(as_text=True)
+        page = self.client.get("/no-such-page" if self.user else "/login").get_data(as_text=True)
         found = re.search(r'<meta name="csrf-token" content="([^"]+)"', page)
         assert found is not None, "every page carries the token"
         return found[1]

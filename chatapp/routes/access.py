@@ -98,7 +98,7 @@ def install(app: Flask) -> None:
 
 
 def authenticate() -> None:
-    """Set ``g.user`` and ``g.session`` from the cookie; both are ``None`` for anybody unknown, whose cookie is emptied."""
+    """Set ``g.user`` and ``g.session`` from the cookie; both are ``None``, and it is emptied, for anybody unknown."""
     if request.endpoint == "static":
         g.user, g.session = None, None  # the same for everybody, so that caches may keep it
         return
