@@ -25,13 +25,10 @@ FIRST_USE_BY_MANY = """
 import sys, threading
 from chatapp.services.passwords import check_new
 
-start = threading.Barrier(20)
-
-def check():
-    start.wait()
-    check_new("correct horse battery", "alice")
-
-threads = [threading.Thread(target=check) for _ in range(20)]
+# A few milliseconds apart, so that some come while the lists are being read and some when they are let go of.
+threads = [
+    threading.Timer(number * 0.003, check_new, ["correct horse battery", "alice"]) for number in range(50)
+]
 for thread in threads:
     thread.start()
 for thread in threads:
