@@ -65,8 +65,6 @@ class Supervisor:
             self._loop.on_signal(signal.SIGHUP, self._asked_to_stop)
         try:
             self._web.start()
-            if self._models is not None:
-                self._models.start()
             self._loop.run()
         finally:
             self._clean_up()
@@ -93,6 +91,8 @@ class Supervisor:
         if self._announced or self._stopping:
             return
         self._announced = True
+        if self._models is not None:
+            self._models.start()  # now the data folder is ours; another server's engine may be at work in it before
         for line in announce.lines(self._config, self._upstream):
             say(line)
 

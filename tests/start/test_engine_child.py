@@ -54,6 +54,21 @@ def test_an_engine_that_crashes_comes_back_at_the_same_address(
     assert (tmp_path / "data" / "engine" / "address").read_text() == address
 
 
+def test_a_second_server_that_is_refused_leaves_the_first_ones_engine_alone(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    first = start_server(ENGINE="always").wait_until_ready()
+    eventually(lambda: engine_is_reached(first))
+    folder = tmp_path / "data" / "engine"
+    before = {name: (folder / name).read_text() for name in ("address", "state")}
+
+    refused = start_server(ENGINE="always")
+
+    assert refused.wait(10) == 1
+    assert {name: (folder / name).read_text() for name in before} == before
+    assert engine_is_reached(first)
+
+
 def test_the_engine_ends_when_the_supervisor_is_killed(start_server: StartServer) -> None:
     server = start_server(ENGINE="always").wait_until_ready()
     eventually(lambda: engine_is_reached(server))
