@@ -14,12 +14,16 @@ _MAX_FILE_BYTES = 1_000_000
 
 
 class LibraryEntry(BaseModel):
-    """One model on offer. ``size_bytes`` is what a download takes, roughly; ``note`` is one short sentence."""
+    """One model on offer. ``size_bytes`` is what a download takes, roughly; ``note`` is one short sentence.
+
+    ``engine_size_bytes`` is set for what the embedded engine can fetch by itself: the size of that download.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=350, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]*$")
     size_bytes: int = Field(gt=0)
+    engine_size_bytes: int | None = Field(default=None, gt=0)
     note: str = Field(default="", max_length=200)
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from chatapp.errors import ChatAppError, Conflict, NotAllowed, NotFound
+from chatapp.errors import ChatAppError, Conflict, Invalid, NotAllowed, NotFound
 from chatapp.jobs.job import Job
 from chatapp.jobs.registry import JobRegistry
 from chatapp.library_file import LibraryEntry
@@ -21,9 +21,6 @@ from chatapp.services.glance import Glance
 from chatapp.services.puller import Puller, PullSource
 
 log = structlog.get_logger()
-
-# The one model that the embedded engine can fetch.
-ENGINE_MODELS = frozenset({"smollm2:135m"})
 
 
 class OllamaModels(PullSource, Protocol):
@@ -93,6 +90,7 @@ class Library:
         self.username_of = username_of
         self._models_folder = models_folder
         self._glance = Glance()
+        self._dismissed: set[str] = set()
         self._known_names: tuple[str, ...] = ()
 
     @property
@@ -106,12 +104,16 @@ class Library:
 
     def shelf(self) -> Shelf:
         """Return everything about models. Never raises for a missing Ollama: the shelf says what is wrong."""
-        pulls = [job for job in self._jobs.of_kind("pull") if job.is_running or _failed(job)]
+        pulls = [job for job in self._jobs.of_kind("pull") if job.is_running or self._is_shown(job)]
         try:
             version, installed, running = self._glance.ask(self._look)
         except ChatAppError as problem:
             return Shelf((), (), self._available((), None), pulls, None, problem)
         return Shelf(installed, running, self._available(installed, version), pulls, version, None)
+
+    def _is_shown(self, ended: Job) -> bool:
+        """A failed pull stays in the list until somebody dismisses it or the job is forgotten."""
+        return _failed(ended) and ended.id not in self._dismissed
 
     def _look(self) -> tuple[Version, Sequence[ModelInfo], Sequence[RunningModel]]:
         installed = sorted(self._ollama.tags(), key=lambda model: model.name.casefold())
@@ -120,7 +122,9 @@ class Library:
     def _available(self, installed: Sequence[ModelInfo], version: Version | None) -> list[Available]:
         embedded = version is not None and version.engine is not None
         offers = [
-            Available(entry.name, entry.size_bytes, entry.note, not embedded or entry.name in ENGINE_MODELS)
+            Available(entry.name, entry.engine_size_bytes, entry.note, fetchable=True)
+            if embedded and entry.engine_size_bytes
+            else Available(entry.name, entry.size_bytes, entry.note, fetchable=not embedded)
             for entry in self._curated
             if not any(same_name(entry.name, model.name) for model in installed)
         ]
@@ -161,11 +165,26 @@ class Library:
         """Start the pull, or return the one that already runs. Raises ``Invalid`` and ``NotAllowed``."""
         _require_manager(acting)
         name = self.check_name(name)
+        self._check_fetchable(name)
         job, is_new = self._jobs.reserve("pull", _key(name), acting.id, {"name": name})
         if is_new:
             log.info("pull_started", by=acting.id, model=name)
             self._jobs.run(job, lambda job: Puller(job, name, self._ollama).pull())
         return job
+
+    def _check_fetchable(self, name: str) -> None:
+        """Raise ``Invalid`` where the embedded engine could only fail. A silent Ollama is the pull's own affair."""
+        try:
+            embedded = self._glance.ask(self._ollama.version).engine is not None
+        except ChatAppError:
+            return
+        known = [entry.name for entry in self._curated if entry.engine_size_bytes]
+        if embedded and not any(same_name(name, each) for each in known):
+            raise Invalid(
+                f"The built-in engine can download {' and '.join(known)} only. For other models, install Ollama "
+                "and start chatapp again: it is found by itself.",
+                field="name",
+            )
 
     def pull_job(self, name: str) -> Job:
         """Return the running or last pull of a model. Raises ``Invalid``, ``NotFound``."""
@@ -175,10 +194,14 @@ class Library:
         return job
 
     def cancel_pull(self, acting: User, name: str) -> Job:
-        """End a running pull; what was fetched stays for the next try. Raises as ``pull_job``, and ``NotAllowed``."""
+        """End a running pull; what was fetched stays for the next try. One that failed leaves the list.
+
+        Raises as ``pull_job``, and ``NotAllowed``.
+        """
         _require_manager(acting)
         job = self.pull_job(name)
         job.cancel("cancelled")
+        self._dismissed.add(job.id)
         return job
 
     def delete(self, acting: User, name: str) -> None:

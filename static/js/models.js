@@ -99,7 +99,7 @@ class ModelsPage {
     try {
       await send(form.action, Object.fromEntries(new FormData(form)));
       form.reset();
-      announce(form.dataset.live === "cancel" ? "Cancelling" : "The download has started");
+      announce({ cancel: "Cancelling", dismiss: "Taken off the list" }[form.dataset.live] ?? "The download has started");
     } catch (failure) {
       error.textContent = failure.message;
       error.hidden = false;
