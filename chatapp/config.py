@@ -154,7 +154,7 @@ class Config:
         "REGISTRY_LOOKUPS",
         YES_OR_NO,
         False,
-        "Ask the registry for sizes and newer versions of models. Off: nothing is asked of any other server.",
+        "Ask the registry for sizes and newer versions of models. Not used yet: nothing is asked of any other server.",
         shown="false",
     )
     data_dir: Path = _setting(
@@ -199,14 +199,14 @@ class Config:
         "CORS_ORIGINS",
         listed(ORIGIN, "origins like https://example.org"),
         (),
-        "Other sites whose pages may call the programming interface.",
+        "Other sites whose pages may call the programming interface. Not used yet: there is none.",
         shown="none",
     )
     access_token_expire_minutes: int = _setting(
         "ACCESS_TOKEN_EXPIRE_MINUTES",
         whole(1, 5_256_000),
         1440,
-        "How long an access token is good.",
+        "How long an access token is good. Not used yet: there are none.",
         unit="minutes",
     )
     log_level: str = _setting(

@@ -25,7 +25,7 @@ def lines(config: Config, upstream: Upstream) -> Iterator[str]:
     yield f"Models come from {_source(upstream)}."
     code = setup_code(config.data_dir)
     if code:
-        yield f"Setup code for the first account, if it is made from another machine: {code}"
+        yield f"Setup code, asked for when the first account is made over the network: {code}"
 
 
 def setup_code(data_dir: Path) -> str:

@@ -44,7 +44,7 @@ def test_the_address_is_printed_once_the_site_answers(start_server: StartServer,
 
     assert server.answers()
     assert lines[:2] == [f"chatapp is ready: {server.url}", f"Models come from Ollama at {ollama.url}."]
-    assert lines[2].startswith("Setup code for the first account, if it is made from another machine: ")
+    assert lines[2].startswith("Setup code, asked for when the first account is made over the network: ")
 
 
 def test_the_setup_code_is_printed_until_somebody_has_registered(start_server: StartServer) -> None:

@@ -172,7 +172,7 @@ def test_the_address_and_an_unused_setup_code_are_announced(tmp_path: Path) -> N
     assert lines == [
         "chatapp is ready: http://127.0.0.1:5001",
         "Models come from Ollama at http://a:1.",
-        "Setup code for the first account, if it is made from another machine: abcd-1234",
+        "Setup code, asked for when the first account is made over the network: abcd-1234",
     ]
 
 
