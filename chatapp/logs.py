@@ -28,6 +28,28 @@ def configure(level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+    _adopt_standard_logging(level)
+
+
+def _adopt_standard_logging(level: str) -> None:
+    """Write what the inner layers and libraries log in the same form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+            ],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(ensure_ascii=True),
+            ],
+        )
+    )
+    ours = logging.getLogger("chatapp")
+    ours.handlers, ours.propagate = [handler], False
+    ours.setLevel(level.upper())
 
 
 def install(app: Flask) -> None:

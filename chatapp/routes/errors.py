@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from chatapp.errors import ChatAppError, Invalid, NotAuthenticated, NotFound, TooLarge, TooMany
+from chatapp.routes.access import services
 from chatapp.routes.answers import wants_json
 
 log = structlog.get_logger()
@@ -80,7 +81,9 @@ def _json(error: ChatAppError) -> Response:
 def _page(error: ChatAppError) -> AnyResponse:
     if isinstance(error, NotAuthenticated) and request.endpoint != "auth.login" and g.get("user") is None:
         back = request.full_path.rstrip("?") if request.method == "GET" else None
-        return redirect(url_for("auth.login", next=None if back == "/" else back), 303)
+        if services().accounts.is_empty:
+            return redirect(url_for("auth.register_form"), 303)
+        return redirect(url_for("auth.login_form", next=None if back == "/" else back), 303)
     view = current_app.view_functions.get(request.endpoint or "")
     page = getattr(view, "shows_errors", None)
     if page is not None and g.get("host_is_ours"):

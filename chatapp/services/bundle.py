@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -30,9 +31,15 @@ class Services:
     library: Library
     replies: Replies
     streams: StreamSlots
+    _ending: threading.Lock = field(default_factory=threading.Lock)
+    _ended: threading.Event = field(default_factory=threading.Event)
 
     def shutdown(self, grace_s: float = 5.0) -> None:
         """Take no new work, give replies ``grace_s`` seconds, save them, write everything down. Safe to repeat."""
-        self.jobs.shutdown(grace_s)
-        self.store.close()
-        log.info("stopped")
+        with self._ending:
+            if self._ended.is_set():
+                return
+            self.jobs.shutdown(grace_s)
+            self.store.close()
+            self._ended.set()
+            log.info("stopped")
