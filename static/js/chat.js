@@ -204,12 +204,13 @@ class ChatPage {
   #watch(article, eventsUrl) {
     this.#composer.state = "running";
     this.#composer.parentId = article.id.slice(2);
-    this.#live = new LiveReply(article, { grew: () => this.#follow.grew(), ended: () => this.#ended() });
+    this.#live = new LiveReply(article, { grew: () => this.#follow.grew(), ended: (status) => this.#ended(status) });
     this.#live.follow(eventsUrl);
   }
 
-  #ended() {
+  #ended(status) {
     this.#live = null;
+    if (status !== "complete") this.#follow.grew(); // a line says how it ended; it is text like any other
     this.#composer.state = "idle";
     for (const dot of document.querySelectorAll('#chats [aria-current="page"] :is(.dot, .sr-only)')) dot.remove();
   }
