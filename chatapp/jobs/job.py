@@ -138,11 +138,14 @@ class Job:
                     found.setdefault(entry.name, []).append(entry.text)
             return self._end, {name: "".join(texts) for name, texts in found.items()}
 
-    def follow(self, after: int = 0, wait_s: float = 15.0) -> Generator[Event | None, None, None]:
+    def follow(
+        self, after: int = 0, wait_s: float = 15.0, pace: Callable[[], None] | None = None
+    ) -> Generator[Event | None, None, None]:
         """Yield the events after position ``after``, then live ones, up to and with the terminal event.
 
         Yields ``None`` when nothing happened for ``wait_s`` seconds, so that the caller can give a sign of life.
-        A position that this job never had starts from the beginning. Closing the iterator has no effect on the job.
+        A position that this job never had starts from the beginning. ``pace`` is called after each handful of
+        events and may wait: texts that come meanwhile are joined. Closing the iterator has no effect on the job.
         """
         position = after if 0 <= after <= self._end else 0
         tail_seen = 0
@@ -156,6 +159,8 @@ class Job:
                     if not self._changed.wait(wait_s):
                         events = [None]
             yield from events
+            if events and pace is not None:
+                pace()
 
     def _news(self, position: int, tail_seen: int) -> tuple[list[Event | None], int]:
         """Return what a follower at ``position`` has not seen; the tail only at its own place in the text."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from chatapp.ids import monotonic_s
 from chatapp.jobs.events import Event
 from chatapp.jobs.job import Job
+from chatapp.jobs.pace import Pace
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 HEADERS = {
@@ -17,6 +18,8 @@ HEADERS = {
 HEARTBEAT_S = 15.0
 # How often a follower's right to follow is looked at again: a log-out closes its streams within this time.
 _RECHECK_S = 2.0
+# Not ends of a line to a browser, but to the way in which many programs split lines.
+_LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
 def stream(job: Job, after: int, allowed: Callable[[], bool]) -> Generator[bytes, None, None]:
@@ -26,7 +29,7 @@ def stream(job: Job, after: int, allowed: Callable[[], bool]) -> Generator[bytes
     """
     yield b": connected\n\n"  # so that the browser knows at once that the line stands
     wrote_s = checked_s = monotonic_s()
-    for event in job.follow(after, wait_s=_RECHECK_S):
+    for event in job.follow(after, wait_s=_RECHECK_S, pace=Pace().wait):
         now_s = monotonic_s()
         if now_s - checked_s >= _RECHECK_S:
             if not allowed():
@@ -42,7 +45,7 @@ def stream(job: Job, after: int, allowed: Callable[[], bool]) -> Generator[bytes
 
 def frame(job_id: str, event: Event) -> bytes:
     """Return one event as bytes. The data is one line of JSON, so no text can break out of it."""
-    data = json.dumps(event.data, ensure_ascii=False, separators=(",", ":"))
+    data = json.dumps(event.data, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS)
     lines = [f"event: {event.name}", f"data: {data}"]
     if event.position is not None:
         lines.insert(1, f"id: {job_id}.{event.position}")
