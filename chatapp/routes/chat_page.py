@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flask import render_template, request, url_for
@@ -12,36 +14,68 @@ from chatapp.jobs.job import Job
 from chatapp.models import Chat, Message, User
 from chatapp.routes import body
 from chatapp.routes.access import services
+from chatapp.routes.versions import Versions
 from chatapp.services.render import BlockStream, ColourBudget, render_markdown
 
 # How often a page without scripts looks again while a reply is being written.
 _REFRESH_S = 2
+# Messages on one page; a link leads to those before.
+_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Thread:
+    """The messages on the page, and the way to those before and after them where there are any."""
+
+    entries: Sequence[dict[str, Any]] = ()
+    parent: Message | None = None
+    earlier_url: str | None = None
+    later_url: str | None = None
 
 
 def new_chat_page(user: User, *, model: str | None = None, error: ChatAppError | None = None) -> str:
     """Return the page of a chat that does not exist yet."""
-    return _render(user, None, [], None, None, model, error)
+    return _render(user, None, _Thread(), None, model, error)
 
 
 def chat_page(
-    user: User, chat_id: str, *, leaf_id: str | None = None, error: ChatAppError | None = None
+    user: User,
+    chat_id: str,
+    *,
+    leaf_id: str | None = None,
+    before_id: str | None = None,
+    error: ChatAppError | None = None,
 ) -> str:
     """Return the page of a chat. Raises ``NotFound``."""
-    chat = services().chats.get(user, chat_id)
+    # The job is looked at first: one that has ended has stored its reply, so the chat read afterwards holds it.
     job = services().replies.job_of(user, chat_id)
     running = job if job is not None and job.is_running else None
+    chat = services().chats.get(user, chat_id)
+    return _render(user, chat, _thread(chat, running, leaf_id, before_id), running, chat.model, error)
+
+
+def _thread(chat: Chat, running: Job | None, leaf_id: str | None, before_id: str | None) -> _Thread:
     path = chat.path(leaf_id)
+    end = next((i for i, message in enumerate(path) if message.id == before_id), len(path))
+    begin = max(end - _SHOWN, 0)
+    shown, versions = path[begin:end], Versions(chat)
     budget = ColourBudget()  # one for the page: however many blocks of code, colouring takes 30 ms at most
-    thread = [_entry(chat, message, running, budget) for message in path]
-    parent = path[-1] if path else None
-    return _render(user, chat, thread, parent, running, chat.model, error)
+    return _Thread(
+        entries=[_entry(message, versions, running, budget) for message in shown],
+        parent=path[-1] if path else None,
+        earlier_url=_url(chat, at=leaf_id, before=shown[0].id) if begin else None,
+        later_url=_url(chat, at=leaf_id) if end < len(path) else None,
+    )
+
+
+def _url(chat: Chat, at: str | None, before: str | None = None) -> str:
+    return url_for("chats.show", chat_id=chat.id, at=at, before=before)
 
 
 def _render(
     user: User,
     chat: Chat | None,
-    thread: list[dict[str, Any]],
-    parent: Message | None,
+    thread: _Thread,
     running: Job | None,
     model: str | None,
     error: ChatAppError | None,
@@ -51,13 +85,15 @@ def _render(
     return render_template(
         "chat.html",
         chat=chat,
-        thread=thread,
+        thread=thread.entries,
+        earlier_url=thread.earlier_url,
+        later_url=thread.later_url,
         models=names if not chosen or chosen in names else [chosen, *names],
         model=chosen,
         no_models=not names,
-        parent_id=parent.id if parent else None,
+        parent_id=thread.parent.id if thread.parent else None,
         message_id=new_id(),
-        running=_running(chat, running, thread),
+        running=_running(chat, running, thread.entries),
         draft=body.kept("content") if error else request.args.get("q", "")[:2000],
         error=error.message if error else None,
         refresh_s=_REFRESH_S if running else None,
@@ -66,10 +102,10 @@ def _render(
     )
 
 
-def _running(chat: Chat | None, job: Job | None, thread: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _running(chat: Chat | None, job: Job | None, entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     if chat is None or job is None:
         return None
-    shown = next((entry for entry in thread if entry["id"] == job.about["reply_id"]), None)
+    shown = next((entry for entry in entries if entry["id"] == job.about["reply_id"]), None)
     after = shown["after"] if shown else f"{job.id}.0"
     return {
         "reply_id": job.about["reply_id"],
@@ -78,10 +114,8 @@ def _running(chat: Chat | None, job: Job | None, thread: list[dict[str, Any]]) -
     }
 
 
-def _entry(chat: Chat, message: Message, running: Job | None, budget: ColourBudget) -> dict[str, Any]:
+def _entry(message: Message, versions: Versions, running: Job | None, budget: ColourBudget) -> dict[str, Any]:
     """Return one message as the template shows it. Only blocks from the renderer are HTML."""
-    siblings = chat.siblings(message)
-    index = next(i for i, sibling in enumerate(siblings) if sibling.id == message.id)
     entry = {
         **message.model_dump(exclude={"content", "thinking", "attachments", "options"}),
         "content": message.content,
@@ -93,13 +127,12 @@ def _entry(chat: Chat, message: Message, running: Job | None, budget: ColourBudg
         ),
         "tail": None,
         "after": None,
-        "version_index": index + 1,
-        "version_count": len(siblings),
-        "previous_url": _version_url(chat, siblings[index - 1]) if index else None,
-        "next_url": _version_url(chat, siblings[index + 1]) if index + 1 < len(siblings) else None,
+        **versions.view(message),
     }
     if running is not None and running.about.get("reply_id") == message.id:
         entry.update(_live(running, message.id, budget))
+    elif message.status == "streaming":
+        entry["status"] = "interrupted"  # its end could not be stored; nobody writes it any more
     return entry
 
 
@@ -116,12 +149,3 @@ def _live(job: Job, reply_id: str, budget: ColourBudget) -> dict[str, Any]:
         "status": "streaming",
         "after": f"{job.id}.{position}",
     }
-
-
-def _version_url(chat: Chat, sibling: Message) -> str:
-    """Return the address of the newest conversation that holds this version."""
-    leaf = sibling
-    children = {m.parent_id: m for m in chat.messages}
-    while (child := children.get(leaf.id)) is not None:
-        leaf = child
-    return url_for("chats.show", chat_id=chat.id, at=leaf.id) + f"#m-{sibling.id}"

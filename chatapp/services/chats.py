@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ _FIRST_WORDS_CHARACTERS = 60
 # A deleted chat can be brought back for this long.
 KEPT_AFTER_DELETE = timedelta(days=30)
 MOST_CHATS = 100_000
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 GONE = "This chat does not exist, or it is not yours."
 
 
@@ -93,8 +95,8 @@ class Chats:
 
 
 def checked_title(title: str) -> str:
-    """Return the title with white space folded. Raises ``Invalid`` when nothing is left or it is too long."""
-    folded = " ".join(title.split())
+    """Return the title as one line. Raises ``Invalid`` when nothing is left or it is too long."""
+    folded = _one_line(title)
     if not folded:
         raise Invalid("Give the chat a title.", field="title")
     if len(folded) > TITLE_CHARACTERS:
@@ -104,12 +106,17 @@ def checked_title(title: str) -> str:
 
 def title_from(question: str) -> str:
     """Return the first words of a question as a title, cut at a word where one ends in time."""
-    folded = " ".join(question.split())
+    folded = _one_line(question)
     if len(folded) <= _FIRST_WORDS_CHARACTERS:
         return folded
     words, _, _ = folded[: _FIRST_WORDS_CHARACTERS + 1].rpartition(" ")
     kept = words if len(words) > _FIRST_WORDS_CHARACTERS // 2 else folded[:_FIRST_WORDS_CHARACTERS]
     return kept.rstrip(" ,.;:") + "…"
+
+
+def _one_line(text: str) -> str:
+    """Return the text with white space and control characters folded into single spaces."""
+    return " ".join(_CONTROLS.sub(" ", text).split())
 
 
 def _with(chat: ChatSummary, **changes: Any) -> ChatSummary:
