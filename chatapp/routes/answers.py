@@ -92,11 +92,21 @@ class _Slotted:
             close_body()
 
 
+def check_room() -> None:
+    """Raise ``TooMany``, before anything is stored, when the client wants to stay for a reply and no stream is free."""
+    if wants_events() or _waits():
+        services().streams.check(current_user().id)
+
+
+def _waits() -> bool:
+    return request.args.get("wait") == "1"
+
+
 def asked(result: Asked, status: int = 202) -> AnyResponse:
     """Answer a question that was taken: events, the whole reply (``?wait=1``), where to look, or a redirect."""
     if wants_events() and result.job is not None:
         return events(result.job, after=0)
-    if request.args.get("wait") == "1":
+    if _waits():
         return _finished(result)
     page = url_for("chats.show", chat_id=result.chat_id)
     events_url = url_for("chats.events", chat_id=result.chat_id)

@@ -30,6 +30,7 @@ def new() -> str:
 @login_required
 def create() -> AnyResponse:
     """Make a chat; with ``content`` it is asked at once."""
+    answers.check_room()
     form, user, replies = body.read(ChatBody), current_user(), services().replies
     model = replies.model_for(user, form.model or None)
     if form.content is None:
@@ -43,8 +44,9 @@ def create() -> AnyResponse:
 @bp.get("/chat/<chat_id>")
 @login_required
 def show(chat_id: str) -> str:
-    """Show a chat; ``?at=`` a message shows the version of the conversation that holds it."""
-    return chat_page(current_user(), chat_id, leaf_id=request.args.get("at"))
+    """Show a chat; ``?at=`` a message shows the version that ends there, ``?before=`` one what comes before it."""
+    at, before = request.args.get("at"), request.args.get("before")
+    return chat_page(current_user(), chat_id, leaf_id=at, before_id=before)
 
 
 @bp.post("/chat/<chat_id>/message")
@@ -53,6 +55,7 @@ def show(chat_id: str) -> str:
 @login_required
 def send(chat_id: str) -> AnyResponse:
     """Ask; the question is on the disk when this answers."""
+    answers.check_room()
     form = body.read(MessageBody)
     return answers.asked(services().replies.ask(current_user(), chat_id, form.question_of(form.content)))
 
@@ -83,6 +86,7 @@ def stop(chat_id: str) -> AnyResponse:
 @login_required
 def regenerate(chat_id: str) -> AnyResponse:
     """Answer the same question once more, beside the earlier reply."""
+    answers.check_room()
     form = body.read(RegenerateBody)
     return answers.asked(
         services().replies.regenerate(current_user(), chat_id, form.message_id or None, form.model or None)
@@ -105,7 +109,7 @@ def delete(chat_id: str) -> AnyResponse:
     chat = services().chats.delete(current_user(), chat_id)
     undo_url = url_for("chats.restore", chat_id=chat_id)
     if not answers.wants_json():
-        flash({"message": f"Deleted “{chat.title or 'New chat'}”.", "undo_url": undo_url}, "undo")  # type: ignore[arg-type]
+        flash({"message": f"Deleted “{chat.title or 'New chat'}”", "undo_url": undo_url}, "undo")  # type: ignore[arg-type]
     return answers.done({"status": "deleted", "undo_url": undo_url}, "/")
 
 

@@ -27,13 +27,17 @@ class StreamSlots:
         """How many streams are open now."""
         return self._open
 
+    def check(self, user_id: str) -> None:
+        """Raise ``TooMany`` when the user, or the server, has no slot left."""
+        if self._open >= self._most or self._by_user[user_id] >= STREAMS_PER_USER:
+            raise TooMany(
+                "Too many streams are open right now. Close a tab, or try again soon.", retry_after_s=10
+            )
+
     def take(self, user_id: str) -> None:
-        """Take a slot. Raises ``TooMany`` when the user, or the server, has none left."""
+        """Take a slot. Raises as ``check``."""
         with self._lock:
-            if self._open >= self._most or self._by_user[user_id] >= STREAMS_PER_USER:
-                raise TooMany(
-                    "Too many streams are open right now. Close a tab, or try again soon.", retry_after_s=10
-                )
+            self.check(user_id)
             self._open += 1
             self._by_user[user_id] += 1
 

@@ -36,7 +36,7 @@ def events_of(body: bytes) -> list[tuple[str, dict[str, Any]]]:
     """Return the named events of a whole event stream."""
     found = []
     for frame in body.decode().split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in frame.splitlines() if not line.startswith(":"))
+        fields = dict(line.split(": ", 1) for line in frame.split("\n") if ": " in line[1:])
         if "event" in fields:
             found.append((fields["event"], json.loads(fields["data"])))
     return found
