@@ -6,6 +6,7 @@ The road: ``ask`` (rules, question durable) → job thread, ``ReplyWriter`` (ser
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -76,6 +77,7 @@ class Replies:
         self._check_name = check_name
         self._default_model = default_model
         self._now = now
+        self._counting = threading.Lock()
 
     def check(self, question: Question) -> None:
         """Raise ``Invalid`` or ``TooLarge`` when the question cannot be asked, before anything is made for it."""
@@ -200,16 +202,17 @@ class Replies:
         return parent
 
     def _reserve(self, user: User, chat: Chat, question: Message, reply: Message) -> tuple[Job, bool]:
-        running = sum(job.owner_id == user.id for job in self._jobs.running() if job.kind == "reply")
-        if running >= RUNNING_PER_USER:
-            raise TooMany(
-                f"{running} of your chats are being answered already. Wait for one or stop one.",
-                retry_after_s=5,
-            )
         if len(chat.messages) + 2 > MESSAGES_PER_CHAT:
             raise TooLarge(f"A chat holds at most {MESSAGES_PER_CHAT:,} messages. Start a new one.")
         about = {"question_id": question.id, "reply_id": reply.id, "model": reply.model or ""}
-        return self._jobs.reserve("reply", chat.id, user.id, about)
+        with self._counting:
+            running = {j.key for j in self._jobs.running() if j.kind == "reply" and j.owner_id == user.id}
+            if len(running - {chat.id}) >= RUNNING_PER_USER:
+                raise TooMany(
+                    f"{RUNNING_PER_USER} of your chats are being answered already. Wait for one or stop one.",
+                    retry_after_s=5,
+                )
+            return self._jobs.reserve("reply", chat.id, user.id, about)
 
     def _join(self, user: User, chat_id: str, job: Job, message_id: str | None) -> Asked:
         """Answer a second request for the question that ``job`` is answering; any other is refused."""

@@ -75,6 +75,8 @@ class ReplyWriter:
         self._length = 0
         self._unsaved: list[str] = []
         self._thinking: list[str] = []
+        self._thinking_length = 0
+        self._digest: str | None = None
         self._began_s = monotonic_s()
         self._first_s: float | None = None
         self._thought_s: float | None = None
@@ -88,6 +90,7 @@ class ReplyWriter:
         try:
             end = self._relay()
             status = "complete"
+            self._digest = self._loaded_digest()
         except Cancelled:
             status = _STATUS.get(self._job.cancelled_as or "", "stopped")
         except ChatAppError as failure:
@@ -118,26 +121,35 @@ class ReplyWriter:
             if isinstance(item, ChatEnd):
                 return item
             self._add(item)
-            if self._length > LONGEST_REPLY_CHARACTERS:
+            if not self._room:
                 stream.cancel()
                 return ChatEnd(done_reason="length")
         raise Cancelled  # a stream ends with a ChatEnd or an error; anything else was our own doing
 
     def _add(self, piece: ChatPiece) -> None:
         if piece.thinking:
-            self._thinking.append(_storable(piece.thinking))
-            self._job.publish_text("thinking", self._thinking[-1])
+            self._think(_storable(piece.thinking)[: self._room])
         if not piece.content:
             return
         if self._thinking and self._thought_s is None:
             self._thought_s = monotonic_s()
-        text = _storable(piece.content)
+        text = _storable(piece.content)[: self._room]
         self._content.append(text)
         self._unsaved.append(text)
         self._length += len(text)
         self._job.publish_text("piece", text)
         self._show(text)
         self._save_part()
+
+    @property
+    def _room(self) -> int:
+        """How many characters the reply may still grow by; thoughts count."""
+        return max(LONGEST_REPLY_CHARACTERS - self._length - self._thinking_length, 0)
+
+    def _think(self, text: str) -> None:
+        self._thinking.append(text)
+        self._thinking_length += len(text)
+        self._job.publish_text("thinking", text)
 
     def _show(self, text: str) -> None:
         """Publish blocks that ``text`` finished, and the open end now and then."""
@@ -175,8 +187,7 @@ class ReplyWriter:
     # -- the end
 
     def _finish(self, status: MessageStatus, error: ChatAppError | None, end: ChatEnd | None) -> None:
-        for index, html in self._blocks.finish():
-            self._job.publish("block", {"index": index, "html": html})
+        self._show_rest()
         usage = self._usage(end)
         self._job.publish("usage", usage.model_dump(exclude_none=True))
         reply = self._reply.model_copy(
@@ -186,6 +197,7 @@ class ReplyWriter:
                 "thinking_ms": self._thinking_ms(),
                 "status": status,
                 "error": _stored_error(error),
+                "model_digest": self._digest,
                 "usage": usage,
             }
         )
@@ -198,6 +210,14 @@ class ReplyWriter:
                 failure.code, f"The reply could not be saved: {failure.message} Copy it before you leave."
             )
         self._publish_end(reply)
+
+    def _show_rest(self) -> None:
+        """Publish the last blocks. A text that cannot be rendered is no reason not to store it."""
+        try:
+            for index, html in self._blocks.finish():
+                self._job.publish("block", {"index": index, "html": html})
+        except Exception:
+            log.exception("rendering_failed", job=self._job.id)
 
     def _publish_end(self, reply: Message) -> None:
         """End the job; does nothing when it ended already."""
@@ -223,6 +243,14 @@ class ReplyWriter:
             duration_ms=_ms(now_s - self._began_s),
             done_reason=end.done_reason if end else None,
         )
+
+    def _loaded_digest(self) -> str | None:
+        """Return which weights answered: a name may stand for others tomorrow. ``None`` when Ollama does not say."""
+        try:
+            running = self._ollama.ps()
+        except ChatAppError:
+            return None
+        return next((m.digest for m in running if same_name(m.name, self._reply.model or "")), None) or None
 
     def _thinking_ms(self) -> float | None:
         if not self._thinking or self._first_s is None:

@@ -150,7 +150,7 @@ def test_a_user_whom_root_allows_may_download_until_root_says_no(alice: Browser,
     assert pull(bob, "other:1b").status_code == 403
 
 
-def test_somebody_who_is_not_signed_in_is_sent_to_the_log_in(anonymous: Browser) -> None:
+def test_somebody_who_is_not_signed_in_is_sent_to_the_log_in(alice: Browser, anonymous: Browser) -> None:
     form = anonymous.submit(f"/model/download/{NAME}")
 
     assert (form.status_code, form.headers["Location"]) == (303, "/login")
