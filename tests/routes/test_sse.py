@@ -78,7 +78,8 @@ def test_the_newer_of_two_positions_is_the_headers(alice: Browser) -> None:
     "text",
     [
         "a\n\ndata: {}\n\n", "\n\nevent: done\ndata: {}\n\n", "\r\n\r\nid: x.1\r\n", ": comment\n\n",
-        "\u2028data:\u2029", "retry: 1\n", "\0\x1b[31m", "data: x", "]]>--><!--", "\\n\\n", '"},"x":{"', "event: failed\r\rdata: {}",
+        "\u2028data:\u2029", "retry: 1\n", "\0\x1b[31m",
+        "data: x", "]]>--><!--", "\\n\\n", '"},"x":{"', "event: failed\r\rdata: {}",
     ],
     ids=short,
 )  # fmt: skip
