@@ -183,6 +183,9 @@ def measure(streams: int, seconds: float) -> None:
 
 def report(streams: int, seconds: float, readers: Sequence[Reader], pages_ms: Sequence[float]) -> None:
     good = [reader for reader in readers if reader.end == "done" and reader.tokens]
+    if not good:
+        print(f"{streams} streams: not one was answered; the first began {bytes(readers[0].unread[:200])!r}")
+        return
     times_ms = latencies_ms(good, seconds)
     print(f"{streams} streams: {streams - len(good)} errors, {len(times_ms) / seconds:,.0f} tokens/s arrived")
     print(
