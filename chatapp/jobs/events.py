@@ -4,8 +4,8 @@ Reply: ``queued {place}`` ``loading {model}`` ``started {}`` ``thinking {text}``
 ``block {index, html}`` ``usage {…}``, then one of ``done {message}`` ``stopped {message}``
 ``failed {code, message}`` ``interrupted {message}``.
 
-Pull: ``progress {status, digest, layer, completed_bytes, total_bytes, bytes_per_s, eta_s}`` ``stalled {silent_s}``
-``retrying {attempt, message}``, then one of ``done {}`` ``cancelled {}`` ``failed {code, message}`` ``interrupted {}``.
+Pull: ``progress {status, digest, layer, completed_bytes, total_bytes, percent, bytes_per_s, eta_s}``
+``stalled {silent_s}`` ``retrying {attempt, message}``, then one of ``done {}`` ``cancelled {}`` ``failed {code, message}`` ``interrupted {}``.
 """
 
 from __future__ import annotations

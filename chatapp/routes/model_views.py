@@ -83,6 +83,7 @@ def pull_view(job: Job) -> dict[str, Any]:
         "status": data.get("status"),
         "completed_bytes": data.get("completed_bytes", 0),
         "total_bytes": data.get("total_bytes"),
+        "percent": data.get("percent"),
         "bytes_per_s": data.get("bytes_per_s"),
         "eta_s": data.get("eta_s"),
         "started_by": services().library.username_of(job.owner_id),

@@ -10,6 +10,8 @@ from chatapp.ollama.types import PullStatus
 
 # Speed is measured over this long: short enough to follow the line, long enough to be readable.
 _WINDOW_S = 10.0
+# A further layer may always be named, so a hundred percent is not reached before the end.
+_MOST_PERCENT = 99
 
 
 @dataclass(slots=True)
@@ -22,7 +24,7 @@ class PullProgress:
     """Sums the layers of one pull. Not thread-safe; the job's thread owns it.
 
     Ollama names a layer only when its turn comes, may report less than before after a retry, and need not report a
-    layer's last bytes; so the sum keeps the best value seen, and a layer counts as whole once the next one begins.
+    layer's last bytes; so sum and percent keep the best value seen, and a layer counts as whole once the next begins.
     """
 
     def __init__(self) -> None:
@@ -30,6 +32,7 @@ class PullProgress:
         self._current: str | None = None
         self._status = ""
         self._best_bytes = 0
+        self._best_percent = 0
         self._samples: deque[tuple[float, int]] = deque()
 
     def add(self, line: PullStatus, now_s: float) -> None:
@@ -55,6 +58,8 @@ class PullProgress:
             self._best_bytes, sum(layer.completed_bytes for layer in self._layers.values())
         )
         self._samples.append((now_s, self._best_bytes))
+        if total := self.total_bytes:
+            self._best_percent = max(self._best_percent, min(100 * self._best_bytes // total, _MOST_PERCENT))
         while len(self._samples) > 2 and now_s - self._samples[0][0] > _WINDOW_S:
             self._samples.popleft()
 
@@ -78,6 +83,7 @@ class PullProgress:
             "layer": list(self._layers).index(self._current) + 1 if self._current else None,
             "completed_bytes": self._best_bytes,
             "total_bytes": self.total_bytes,
+            "percent": self._best_percent if self.total_bytes else None,
             "bytes_per_s": bytes_per_s,
             "eta_s": round(left / bytes_per_s) if bytes_per_s and self.total_bytes else None,
         }

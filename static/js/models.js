@@ -10,10 +10,9 @@ const TITLE = document.title;
 const pullRow = (name) => document.querySelector(`[data-pull="${CSS.escape(name)}"]`);
 
 function showProgress(row, progress) {
-  const { completed_bytes: completed, total_bytes: total, bytes_per_s: pace, eta_s: eta } = progress;
+  const { completed_bytes: completed, total_bytes: total, percent, bytes_per_s: pace, eta_s: eta } = progress;
   const bar = row.querySelector("progress");
   if (total) {
-    const percent = Math.floor((100 * completed) / total);
     bar.value = percent;
     slot(row, "percent").textContent = `${percent} %`;
     slot(row, "amount").textContent = `${bytesText(completed)} of ${bytesText(total)}`;
