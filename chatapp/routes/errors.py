@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from chatapp.errors import ChatAppError, Invalid, NotAuthenticated, NotFound, TooLarge, TooMany
 from chatapp.routes.access import services
-from chatapp.routes.answers import wants_json
+from chatapp.routes.answers import wants_events, wants_json
 
 log = structlog.get_logger()
 View = TypeVar("View", bound=Callable[..., Any])
@@ -65,7 +65,8 @@ def install(app: Flask) -> None:
 def respond(error: ChatAppError) -> AnyResponse:
     """Return the error in the form the client wants."""
     g.error_code, g.error_field = error.code, error.field
-    response = _json(error) if wants_json() else _page(error)
+    # An EventSource can do nothing with a page, nor with a redirect to one.
+    response = _json(error) if wants_json() or wants_events() else _page(error)
     if isinstance(error, TooMany):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response

@@ -55,8 +55,8 @@ class Server:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "chatapp.serve"],
-                cwd=TOP,
-                env={**kept, **self._settings},
+                cwd=self.data_dir.parent,  # not where a developer's own .env may lie
+                env={**kept, "PYTHONPATH": str(TOP), **self._settings},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
