@@ -7,6 +7,7 @@ import { LiveReply, startActions } from "./reply.js";
 const NEAR_PX = 60; // so near to the end counts as being there
 const FAR_PX = 200; // so far from it the way back is offered
 const TITLE_CHARACTERS = 60;
+const ASKED = new BroadcastChannel("asked"); // tells this browser's other tabs in which chat a question was stored
 
 /** Keeps the end of the page in view while the reader is there, and never pulls them back when they have left. */
 class Follow {
@@ -96,6 +97,7 @@ class ChatPage {
   #follow = new Follow();
   #composer = new Composer((message) => this.#send(message));
   #live = null;
+  #looking = false;
 
   start() {
     byId("stop").addEventListener("submit", (event) => this.#stop(event));
@@ -104,14 +106,18 @@ class ChatPage {
     const running = this.#thread.querySelector("[data-events-url]");
     if (running) this.#watch(running, running.dataset.eventsUrl);
     if (!location.hash && this.#thread.querySelector(".turn")) this.#follow.toEnd();
+    document.addEventListener("visibilitychange", () => document.hidden || this.#catchUp());
+    addEventListener("focus", () => this.#catchUp());
+    ASKED.addEventListener("message", (event) => event.data === this.#address.url && this.#catchUp());
   }
 
   async #send(message) {
     const article = this.#say(message.content);
     this.#composer.state = "sending";
     try {
-      const parent_id = this.#composer.parentId;
       const url = this.#address.url;
+      // Only who looks at an earlier version goes on from there; else the newest message is meant, wherever it was sent.
+      const parent_id = location.search && this.#composer.parentId;
       const answer = await send(url ? `${url}/message` : "/chat", { ...message, ...(parent_id && { parent_id }) });
       this.#stored(article, message, answer);
     } catch (error) {
@@ -141,6 +147,7 @@ class ChatPage {
     slot(article, "state").hidden = true;
     if (!this.#address.url) this.#adopt(answer, message);
     this.#answer(article, message, answer);
+    ASKED.postMessage(this.#address.url);
   }
 
   #refused(message, error) {
@@ -149,19 +156,28 @@ class ChatPage {
     const sentence = loggedOut ? "You are logged out. Your text is kept here." : error.message;
     const link = loggedOut && { href: `/login?next=${encodeURIComponent(location.pathname)}`, label: "Log in again" };
     this.#composer.giveBack(message, sentence ?? "This was not sent. Try again.", link || null);
-    if (error.code === "reply_running") this.#joinRunning();
+    if (error.code === "reply_running") this.#join().then(() => this.#follow.toEnd());
   }
 
-  /** Another tab asked in this chat: show what is going on there. */
-  async #joinRunning() {
+  /** Another tab or device may have asked in this chat since this page last looked. */
+  async #catchUp() {
+    if (this.#looking || !this.#address.url || location.search || this.#composer.state !== "idle") return;
+    this.#looking = true;
+    await this.#join();
+    this.#looking = false;
+  }
+
+  /** Show what was asked elsewhere in this chat; a page that has all of it is left alone. */
+  async #join() {
     const page = await fetchNodes(location.pathname).catch(() => null);
     const turns = page?.getElementById("thread");
-    if (!turns || this.#live) return;
+    if (!turns || this.#live || this.#composer.state === "sending") return;
+    const running = turns.querySelector("[data-events-url]");
+    if (!running && [...turns.querySelectorAll(".turn")].every((turn) => byId(turn.id))) return;
     this.#thread.replaceChildren(...turns.children);
     for (const article of this.#thread.querySelectorAll(".reply")) startActions(article);
-    const running = this.#thread.querySelector("[data-events-url]");
     if (running) this.#watch(running, running.dataset.eventsUrl);
-    this.#follow.toEnd();
+    this.#follow.grew();
   }
 
   #adopt(answer, message) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browser.conftest import register
 from tests.browser.pages.conftest import new_name
@@ -128,6 +128,29 @@ def test_a_second_tab_shows_the_same_reply_growing(
     other.goto(asked.url)
     expect(other.locator("article.reply")).to_contain_text("word40")
     expect(asked.locator("article.reply")).to_contain_text("word40")
+
+
+def test_an_idle_tab_shows_what_was_asked_in_another_one(asked: Page, context: BrowserContext) -> None:
+    expect(ask(asked, "First")).to_have_attribute("data-status", "complete")
+    other = context.new_page()
+    other.goto(asked.url)
+    ask(asked, "Second")
+    expect(other.locator("article.said")).to_have_count(2)
+    expect(other.locator("article.said").last).to_contain_text("Second")
+    expect(other.locator("article.reply").last).to_have_attribute("data-status", "complete")
+
+
+def test_a_question_goes_below_what_another_device_asked_meanwhile(
+    asked: Page, browser: Browser, context: BrowserContext
+) -> None:
+    expect(ask(asked, "First")).to_have_attribute("data-status", "complete")
+    with browser.new_context(storage_state=context.storage_state()) as device:
+        elsewhere = device.new_page()
+        elsewhere.goto(asked.url)
+        expect(ask(elsewhere, "Second")).to_have_attribute("data-status", "complete")
+    expect(ask(asked, "Third")).to_have_attribute("data-status", "complete")
+    asked.reload()
+    expect(asked.locator("article.said")).to_have_count(3)
 
 
 def test_stop_keeps_the_text_and_says_so(asked: Page, fake: FakeOllama) -> None:
