@@ -94,6 +94,7 @@ def _services(config: Config, store: Store, ollama: OllamaClient) -> Services:
         ollama,
         max_message_chars=config.max_message_chars,
         installed=library.names,
+        ollama_problem=library.problem,
         check_name=library.check_name,
         default_model=config.default_model,
     )

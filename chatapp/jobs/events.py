@@ -5,7 +5,8 @@ Reply: ``queued {place}`` ``loading {model}`` ``started {}`` ``thinking {text}``
 ``failed {code, message}`` ``interrupted {message}``.
 
 Pull: ``progress {status, digest, layer, completed_bytes, total_bytes, percent, bytes_per_s, eta_s}``
-``stalled {silent_s}`` ``retrying {attempt, message}``, then one of ``done {}`` ``cancelled {}`` ``failed {code, message}`` ``interrupted {}``.
+``stalled {silent_s}`` ``retrying {attempt, message}``, then one of ``done {}`` ``cancelled {}``
+``failed {code, message}`` ``interrupted {}``.
 """
 
 from __future__ import annotations

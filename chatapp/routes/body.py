@@ -57,9 +57,9 @@ def fields() -> dict[str, Any]:
     if request.mimetype == "application/json":
         return parse_object(request.get_data(cache=True))
     if request.mimetype == _MULTIPART:
-        return _unique((name, value) for name, values in request.form.lists() for value in values)
+        return _unique((name, _typed(value)) for name, values in request.form.lists() for value in values)
     if request.mimetype == _FORM:
-        return _unique(_form_pairs(request.get_data(cache=True)))
+        return _unique((name, _typed(value)) for name, value in _form_pairs(request.get_data(cache=True)))
     if request.get_data(cache=True):
         raise UnsupportedType("Send a form or JSON (Content-Type: application/json).")
     return {}
@@ -108,6 +108,11 @@ def _form_pairs(body: bytes) -> list[tuple[str, str]]:
         raise Invalid("The form is not UTF-8.") from error
     except ValueError as error:
         raise Invalid(f"The form has more than {_MAX_FIELDS} fields.") from error
+
+
+def _typed(value: str) -> str:
+    """Return a form's text with the ends of lines that were typed: HTML forms send each as CR LF."""
+    return value.replace("\r\n", "\n")
 
 
 def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def _render(
     error: ChatAppError | None,
 ) -> str:
     names = services().library.names()
+    problem = None if names else services().library.problem()
     chosen = (body.kept("model") if error else "") or model or services().replies.model_for(user, None, names)
     return render_template(
         "chat.html",
@@ -90,7 +91,8 @@ def _render(
         later_url=thread.later_url,
         models=names if not chosen or chosen in names else [chosen, *names],
         model=chosen,
-        no_models=not names,
+        no_models=not names and problem is None,
+        problem=problem.message if problem else None,
         parent_id=thread.parent.id if thread.parent else None,
         message_id=new_id(),
         running=_running(chat, running, thread.entries),

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from chatapp.errors import ChatAppError, Invalid, NotAuthenticated, NotFound, TooLarge, TooMany
+from chatapp.routes import body
 from chatapp.routes.access import services
 from chatapp.routes.answers import wants_events, wants_json
 
@@ -73,21 +74,19 @@ def respond(error: ChatAppError) -> AnyResponse:
 
 
 def _json(error: ChatAppError) -> Response:
-    body = {"error": {"code": error.code, "message": error.message, "field": error.field}}
-    response = jsonify({**body, "request_id": g.request_id})
+    fields = {"code": error.code, "message": error.message, "field": error.field}
+    response = jsonify({"error": fields, "request_id": g.request_id})
     response.status_code = error.status
     return response
 
 
 def _page(error: ChatAppError) -> AnyResponse:
-    if isinstance(error, NotAuthenticated) and request.endpoint != "auth.login" and g.get("user") is None:
-        back = request.full_path.rstrip("?") if request.method == "GET" else None
-        if services().accounts.is_empty:
-            return redirect(url_for("auth.register_form"), 303)
-        return redirect(url_for("auth.login_form", next=None if back == "/" else back), 303)
+    anonymous = isinstance(error, NotAuthenticated) and g.get("user") is None
+    if anonymous and request.endpoint != "auth.login" and not _typed():
+        return redirect(_way_in(), 303)
     view = current_app.view_functions.get(request.endpoint or "")
     page = getattr(view, "shows_errors", None)
-    if page is not None and g.get("host_is_ours"):
+    if page is not None and g.get("host_is_ours") and not (anonymous and _typed()):
         try:
             return Response(
                 page(error, **(request.view_args or {})), status=error.status, mimetype="text/html"
@@ -95,6 +94,18 @@ def _page(error: ChatAppError) -> AnyResponse:
         except ChatAppError as second:
             error = second  # the page itself cannot be shown: the chat is gone, the disk is gone
     return Response(render_error(error), status=error.status, mimetype="text/html")
+
+
+def _way_in() -> str:
+    if services().accounts.is_empty:
+        return url_for("auth.register_form")
+    back = request.full_path.rstrip("?") if request.method == "GET" else None
+    return url_for("auth.login_form", next=None if back == "/" else back)
+
+
+def _typed() -> str:
+    """Return a message that was sent and must not be lost with its page, ``""`` without one."""
+    return body.kept("content") if request.method == "POST" and g.get("host_is_ours") else ""
 
 
 def render_error(error: ChatAppError) -> str:
@@ -106,8 +117,15 @@ def render_error(error: ChatAppError) -> str:
         message=error.message,
         detail=error.detail,
         request_id=g.request_id,
-        actions=[{"label": "Back to the start", "url": "/"}],
+        typed=_typed(),
+        actions=[_action(error)],
     )
+
+
+def _action(error: ChatAppError) -> dict[str, str]:
+    if isinstance(error, NotAuthenticated):
+        return {"label": "Log in", "url": _way_in()}
+    return {"label": "Back to the start", "url": "/"}
 
 
 def _title(error: ChatAppError) -> str:

@@ -19,7 +19,7 @@ def health() -> Response:
         status="ok",
         version=__version__,
         ollama_url=library.public_url,
-        ollama="reachable" if library.is_reachable() else "unreachable",
+        ollama="unreachable" if library.problem() else "reachable",
     )
 
 

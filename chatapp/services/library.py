@@ -149,13 +149,13 @@ class Library:
         self._known_names = tuple(found)
         return found
 
-    def is_reachable(self) -> bool:
-        """Return whether Ollama answers right now."""
+    def problem(self) -> ChatAppError | None:
+        """Return why Ollama does not answer right now, or ``None`` when it does."""
         try:
             self._glance.ask(self._ollama.version)
-        except ChatAppError:
-            return False
-        return True
+        except ChatAppError as error:
+            return error
+        return None
 
     def show(self, name: str) -> ModelDetails:
         """Return what Ollama knows about a model. Raises ``Invalid``, ``ModelMissing``, ``OllamaFailed``."""

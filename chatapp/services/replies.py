@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from chatapp.errors import Conflict, Invalid, NotFound, ReplyRunning, TooLarge, TooMany
+from chatapp.errors import ChatAppError, Conflict, Invalid, NotFound, ReplyRunning, TooLarge, TooMany
 from chatapp.ids import new_id, now_utc
 from chatapp.jobs.job import Job
 from chatapp.jobs.registry import JobRegistry
@@ -64,6 +64,7 @@ class Replies:
         *,
         max_message_chars: int,
         installed: Callable[[], Sequence[str]],
+        ollama_problem: Callable[[], ChatAppError | None],
         check_name: Callable[[str], str],
         default_model: str | None = None,
         now: Callable[[], datetime] = now_utc,
@@ -74,6 +75,7 @@ class Replies:
         self._ollama = ollama
         self._max_message_chars = max_message_chars
         self._installed = installed
+        self._ollama_problem = ollama_problem
         self._check_name = check_name
         self._default_model = default_model
         self._now = now
@@ -117,7 +119,7 @@ class Replies:
     def _required_model(self, user: User, wished: str | None) -> str:
         model = self.model_for(user, wished)
         if not model:
-            raise Invalid(
+            raise self._ollama_problem() or Invalid(
                 "There is no model to ask yet. Download one on the Models page, or ask root to.",
                 field="model",
             )
