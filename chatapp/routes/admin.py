@@ -23,7 +23,7 @@ def users() -> str:
 @root_required
 def change(user_id: str) -> Response:
     """Let a user download and delete models, or no longer."""
-    allowed = body.read(UserBody).may_manage_models in (True, "1", "on", "true")
+    allowed = body.read(UserBody).may_manage_models
     user = services().accounts.allow_models(current_user(), user_id, allowed)
     if not answers.wants_json():
         flash(f"{user.username} may {'now' if allowed else 'no longer'} download and delete models.", "ok")

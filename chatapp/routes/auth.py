@@ -16,7 +16,7 @@ from chatapp.routes.access import (
     services,
     sign_in,
 )
-from chatapp.routes.errors import shown_by
+from chatapp.routes.errors import beside, shown_by
 from chatapp.routes.next_url import safe_next
 from chatapp.routes.schemas import LoginBody, RegisterBody
 
@@ -28,7 +28,7 @@ def _register_page(error: ChatAppError | None = None) -> str:
     return render_template(
         "register.html",
         values={"username": body.kept("username") if error else ""},
-        errors=_errors(error),
+        errors=beside(error, "username", "password", "confirm", "setup_code"),
         first_user=accounts.is_empty,
         setup_code_needed=accounts.is_empty and not is_local_request(),
     )
@@ -39,12 +39,8 @@ def _login_page(error: ChatAppError | None = None) -> str:
     return render_template(
         "login.html",
         values={"username": "", "next": request.args.get("next", ""), **typed},
-        errors=_errors(error),
+        errors=beside(error, "username", "password"),
     )
-
-
-def _errors(error: ChatAppError | None) -> dict[str, str]:
-    return {error.field or "": error.message} if error else {}
 
 
 @bp.get("/register")

@@ -56,6 +56,13 @@ def shown_by(page: Callable[..., str]) -> Callable[[View], View]:
     return mark
 
 
+def beside(error: ChatAppError | None, *fields: str) -> dict[str, str]:
+    """Return the sentence under the name of its field where the page has that field, else under ``""``."""
+    if error is None:
+        return {}
+    return {error.field if error.field in fields else "": error.message}
+
+
 def install(app: Flask) -> None:
     """Handle all errors of the application."""
     app.register_error_handler(ChatAppError, respond)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from chatapp.services.replies import Question
+
+# What forms and scripts send for yes and no; an empty field is a box without its tick.
+_WORDS = {"1": True, "on": True, "true": True, "": False, "0": False, "off": False, "false": False}
 
 
 class Body(BaseModel):
@@ -101,5 +104,10 @@ class SessionBody(Body):
     session: str = ""
 
 
+def _from_form(value: Any) -> Any:
+    """Return a form's words for yes and no as booleans; anything else as it is, to be judged."""
+    return _WORDS.get(value, value) if isinstance(value, str) else value
+
+
 class UserBody(Body):
-    may_manage_models: str | bool = False
+    may_manage_models: Annotated[bool, BeforeValidator(_from_form)] = False

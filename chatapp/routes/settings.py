@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from chatapp.errors import ChatAppError, Invalid
 from chatapp.routes import answers, body, rates
 from chatapp.routes.access import current_session, current_user, login_required, services
-from chatapp.routes.errors import shown_by
+from chatapp.routes.errors import beside, shown_by
 from chatapp.routes.schemas import SessionBody, SettingsBody
 
 bp = Blueprint("settings", __name__)
@@ -35,7 +35,7 @@ def _page(error: ChatAppError | None = None) -> str:
             }
             for session in sessions
         ],
-        errors={error.field or "": error.message} if error else {},
+        errors=beside(error, "theme", "default_model", "current", "password", "confirm"),
         section=body.kept("section") if error else None,
     )
 

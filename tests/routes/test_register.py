@@ -213,6 +213,7 @@ def test_a_body_that_cannot_be_read_is_refused_with_a_sentence(
     assert answer.status_code == status
     assert "Traceback" not in text
     assert len(text) < 20_000
+    assert answer.is_json or 'role="alert"' in text or "field__error" in text
     assert services_of(anonymous.app).accounts.is_empty
 
 
