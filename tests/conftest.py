@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,14 @@ def ollama() -> Iterator[FakeOllama]:
     fake = FakeOllama()
     yield fake
     fake.close()
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """Catch what we log even after an earlier test's application has taken our loggers for itself."""
+    monkeypatch.setattr(logging.getLogger("chatapp"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="chatapp")
+    return caplog
 
 
 @pytest.fixture
