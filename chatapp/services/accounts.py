@@ -38,6 +38,10 @@ class SetupCode(Protocol):
     def used(self) -> None: ...
 
 
+class _ChangedMeanwhile(BadLogin):
+    """The password may still fit: somebody else's log-in has given it a newer hash."""
+
+
 class Accounts:
     """The rules about users. Methods that act for a person take the acting user first."""
 
@@ -88,6 +92,12 @@ class Accounts:
 
     def log_in(self, username: str, password: str, user_agent: str) -> tuple[User, str]:
         """Return the user and a new session's secret. Raises ``BadLogin``, the same for every reason."""
+        try:
+            return self._log_in(username, password, user_agent)
+        except _ChangedMeanwhile:
+            return self._log_in(username, password, user_agent)
+
+    def _log_in(self, username: str, password: str, user_agent: str) -> tuple[User, str]:
         user = self._users.by_name(username) if _USERNAME.fullmatch(username) else None
         usable = passwords.is_usable(password)
         fits = passwords.verify(password if usable else "", user.password_hash if user and usable else None)
@@ -102,7 +112,7 @@ class Accounts:
         return self._open_session(user, user_agent, None)
 
     def _open_session(self, known: User, user_agent: str, new_hash: str | None) -> tuple[User, str]:
-        """Add a session, unless the password was changed or the user disabled since ``known`` was read."""
+        """Add a session. Raises ``BadLogin`` when the password or the user was changed since ``known`` was read."""
         secret, now = new_secret(), self._now()
         session = Session(
             secret_sha256=_sha256(secret), created_at=now, last_used_at=now, user_agent=user_agent[:200]
@@ -110,12 +120,15 @@ class Accounts:
 
         def add(user: User) -> User:
             if user.password_hash != known.password_hash or user.disabled:
-                raise BadLogin(_WRONG)
+                raise _ChangedMeanwhile(_WRONG)
             live = sorted((s for s in user.sessions if self._is_live(s)), key=lambda s: s.last_used_at)
             sessions = (*live[-(SESSIONS_KEPT - 1) :], session)
             return _with(user, sessions=sessions, password_hash=new_hash or user.password_hash)
 
-        user = self._users.update(known.id, add)
+        try:
+            user = self._users.update(known.id, add)
+        except NotFound:
+            raise BadLogin(_WRONG) from None  # deleted a moment ago
         log.info("login", user=user.id)
         return user, f"{user.id}.{secret}"
 

@@ -70,11 +70,15 @@ class Puller:
             self._job.publish("failed", data)
 
     def _pull_with_retries(self) -> None:
-        for attempt in range(1, _RETRIES + 2):
+        """Relay until success. Tries that brought nothing are counted; one that brought bytes begins anew."""
+        attempt = 0
+        while True:
+            had_bytes = self._progress.completed_bytes
             try:
                 self._relay()
                 return
             except ChatAppError as error:
+                attempt = 1 if self._progress.completed_bytes > had_bytes else attempt + 1
                 if not _is_passing(error) or attempt > _RETRIES:
                     raise
                 self._job.publish("retrying", {"attempt": attempt, "message": error.message})

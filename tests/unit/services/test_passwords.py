@@ -1,4 +1,4 @@
-"""The list of passwords that everybody tries first."""
+"""Hashing and judging passwords."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from werkzeug.security import generate_password_hash
 
 from chatapp.errors import Invalid
-from chatapp.services.passwords import check_new
+from chatapp.services.passwords import check_new, hash_password, is_usable, needs_rehash, verify
 
 
 @pytest.mark.parametrize("password", ["password", "PASSWORD", "qwertyuiop", "1234567890"])
@@ -43,3 +44,41 @@ def test_the_word_lists_are_read_by_many_at_once_and_do_not_stay_in_memory() -> 
     answer = subprocess.run(program, capture_output=True, text=True, check=True)
 
     assert (answer.stdout, answer.stderr) == ("[]\n", "")
+
+
+def test_hashes_are_made_by_the_method_that_is_asked_for_today() -> None:
+    stored = hash_password("correct horse battery")
+
+    assert stored.startswith("scrypt:32768:8:3$")
+    assert not needs_rehash(stored)
+    assert verify("correct horse battery", stored)
+    assert not verify("correct horse battery ", stored)
+
+
+@pytest.mark.parametrize("method", ["pbkdf2:sha256", "pbkdf2:sha256:1000", "scrypt", "scrypt:32768:8:1"])
+def test_a_hash_of_an_older_method_fits_and_is_due_for_another(method: str) -> None:
+    stored = generate_password_hash("correct horse battery", method)
+
+    assert verify("correct horse battery", stored)
+    assert needs_rehash(stored)
+
+
+@pytest.mark.parametrize(
+    "stored", ["", "x", "$$", "scrypt:a:b:c$salt$00", "pbkdf2:sha256:" + "9" * 40 + "$salt$00"]
+)
+def test_what_is_no_hash_fits_nothing(stored: str) -> None:
+    assert not verify("correct horse battery", stored)
+
+
+def test_nothing_fits_nobody() -> None:
+    assert not verify("correct horse battery", None)
+
+
+@pytest.mark.parametrize("password", ["", "\0", "password\0", "x" * 1025, "é" * 513])
+def test_a_text_that_can_be_no_password_is_known_before_it_is_hashed(password: str) -> None:
+    assert not is_usable(password)
+
+
+@pytest.mark.parametrize("password", ["x", " ", "x" * 1024, "🔑"])
+def test_any_other_text_is_tried(password: str) -> None:
+    assert is_usable(password)
