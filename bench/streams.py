@@ -15,7 +15,6 @@ import os
 import re
 import selectors
 import socket
-import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +43,7 @@ class Reader:
     """One stream as its reader sees it."""
 
     connection: socket.socket
+    asked_us: int = field(default_factory=now_us)
     unread: bytearray = field(default_factory=bytearray)
     tokens: list[tuple[int, int]] = field(default_factory=list)
     """Moment of sending and of arrival, in microseconds of the shared clock."""
@@ -147,12 +147,16 @@ def private_mb(pid: int) -> float:
     return sum(int(row.split()[1]) for row in rows if row.startswith("Private_")) / 1000
 
 
+def ms_between(from_us: int, to_us: int) -> float:
+    return (to_us - from_us) % CLOCK_WRAPS_US / 1000
+
+
 def latencies_ms(readers: Sequence[Reader], seconds: float) -> list[float]:
-    """Return the latencies of the tokens that were sent while every stream was running."""
-    begin_us = max(reader.tokens[0][0] for reader in readers) + int(_SETTLE_S * 1e6)
+    """Return the latencies of the tokens that were sent from a while after the last question on."""
+    begin_us = readers[-1].asked_us + int(_SETTLE_S * 1e6)
     window_us = int(seconds * 1e6)
     return [
-        (arrived_us - sent_us) % CLOCK_WRAPS_US / 1000
+        ms_between(sent_us, arrived_us)
         for reader in readers
         for sent_us, arrived_us in reader.tokens
         if (sent_us - begin_us) % CLOCK_WRAPS_US < window_us
@@ -187,14 +191,16 @@ def report(streams: int, seconds: float, readers: Sequence[Reader], pages_ms: Se
         print(f"{streams} streams: not one was answered; the first began {bytes(readers[0].unread[:200])!r}")
         return
     times_ms = latencies_ms(good, seconds)
+    first_ms = [ms_between(reader.asked_us, reader.tokens[0][1]) for reader in good]
     print(f"{streams} streams: {streams - len(good)} errors, {len(times_ms) / seconds:,.0f} tokens/s arrived")
-    print(
-        f"  token latency p50 {statistics.median(times_ms):.1f} ms   p99 {quantile(times_ms, 0.99):.1f} ms   "
-        f"most {max(times_ms):.0f} ms"
-    )
-    print(
-        f"  a page meanwhile p50 {statistics.median(pages_ms):.1f} ms   p95 {quantile(pages_ms, 0.95):.1f} ms"
-    )
+    print(f"  first token      {quantiles(first_ms)}")
+    print(f"  token latency    {quantiles(times_ms)}")
+    print(f"  a page meanwhile {quantiles(pages_ms)}")
+
+
+def quantiles(times_ms: Sequence[float]) -> str:
+    p50, p95, p99 = (quantile(times_ms, share) for share in (0.5, 0.95, 0.99))
+    return f"p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   p99 {p99:7.1f} ms"
 
 
 def main() -> None:
