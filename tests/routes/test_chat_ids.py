@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from urllib.parse import quote
 
 import pytest
@@ -264,6 +266,42 @@ def test_a_chat_of_ten_thousand_messages_takes_no_more_and_its_page_opens(alice:
     assert answer.status_code == 413
     assert "10,000 messages" in (answer.json or {})["error"]["message"]
     assert alice.get(f"/chat/{chat_id}").status_code == 200
+
+
+def test_a_long_chat_opens_at_its_end_and_leads_back_to_its_beginning(alice: Browser) -> None:
+    address: str | None = f"/chat/{add_long_chat(alice, 250)}"
+    pages = []
+    while address:
+        page = alice.get(address).get_data(as_text=True)
+        pages.append([int(number) for number in re.findall(r"Message number (\d+)<", page)])
+        link = re.search(r'href="([^"]+)">Earlier messages', page)
+        address = html.unescape(link[1]) if link else None
+
+    assert [set(numbers) for numbers in pages] == [set(range(150, 250)), set(range(50, 150)), set(range(50))]
+    assert "Newest messages" in page
+
+
+def test_a_question_from_an_earlier_page_follows_the_newest_message(alice: Browser) -> None:
+    chat_id = add_long_chat(alice, 250)
+
+    page = alice.get(f"/chat/{chat_id}?before=message-00000100").get_data(as_text=True)
+
+    assert 'name="parent_id" value="message-00000249"' in page
+
+
+def test_messages_that_follow_each_other_in_a_circle_still_make_a_page(alice: Browser) -> None:
+    """Only a file that was edited by hand can hold such a chat."""
+    assert alice.user is not None
+    now = now_utc()
+    circle = tuple(
+        Message(id=own, parent_id=parent, role="assistant", content=own, created_at=now)
+        for own, parent in (("aaaaaaaa", "bbbbbbbb"), ("bbbbbbbb", "aaaaaaaa"), ("cccccccc", "aaaaaaaa"))
+    )
+    chat = Chat(id=new_id(), owner_id=alice.user.id, created_at=now, updated_at=now, messages=circle)
+    services_of(alice.app).store.chats.add(chat)
+
+    assert alice.get(f"/chat/{chat.id}").status_code == 200
+    assert alice.get(f"/chat/{chat.id}?at=bbbbbbbb").status_code == 200
 
 
 def test_exports_are_files_that_no_browser_shows(alice: Browser) -> None:

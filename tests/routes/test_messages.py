@@ -48,7 +48,7 @@ NOT_JSON = [
     b'{"content":"x","a":NaN}', b'{"content":"x","a":-Infinity}', b'{"content":"x","a":1e999}',
     b'{"content":"x","a":' + b"9" * 5000 + b"}", b'{"content":"\xff"}', b'{"content":"\\ud800"}',
     b'{"content":"x","a":"\\udc00\\ud800"}', b'{"\\ud800":1,"content":"x"}', b'{"content":"x","content":"y"}',
-    b'{"content":"x","a":{"b":1,"b":2}}', b'{"content":"x\ny"}', b"{'content':'x'}", b'{"content":tru}',
+    b'{"content":"x","a":{"b":1,"b":2}}', b'{"content":"x\ny"}', b"{'content':'x'}", b'{"content":yes}',
     b"\x1f\x8b\x08\x00",
 ]  # fmt: skip
 
