@@ -22,8 +22,9 @@ log = structlog.get_logger()
 
 # The open end of a reply is rendered at most this often.
 _TAIL_EVERY_S = 0.2
-# At most this much of a reply can be missing after the server was killed.
-_PART_EVERY_S = 1.0
+# What was written since is missing after the server was killed. The store adds up to half a second of its own
+# (it does not sync for each part), so together no more than about a second is lost.
+_PART_EVERY_S = 0.5
 # Silence after which we look whether the model is still being loaded.
 _LOADING_AFTER_S = 0.4
 # A reply that grows past this is ended: no model means to write a novel's length into one message.
