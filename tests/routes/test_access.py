@@ -236,3 +236,24 @@ def test_pages_are_never_compressed_beside_their_token(alice: Browser) -> None:
 @pytest.mark.parametrize("path", ["../wsgi.py", "..%2fwsgi.py", "%00", "css/..;/index.css", "css", ""])
 def test_nothing_but_static_files_is_below_static(app: Flask, anonymous: Browser, path: str) -> None:
     assert anonymous.get(f"{app.static_url_path}/{path}").status_code in (400, 404)
+
+
+def test_static_files_are_the_same_for_everybody(app: Flask, alice: Browser) -> None:
+    answer = alice.get(f"{app.static_url_path}/css/index.css")
+
+    assert "Cookie" not in answer.headers.get("Vary", "")
+    assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_whoever_watches_the_server_may_know_it_by_any_name(anonymous: Browser, path: str) -> None:
+    assert anonymous.get(path, headers={"Host": "chatapp-1.cluster.example"}).status_code == 200
+
+
+def test_the_first_visitor_of_an_empty_server_is_led_to_register(anonymous: Browser) -> None:
+    assert anonymous.get("/").location == "/register"
+
+
+def test_a_later_visitor_is_led_to_log_in(alice: Browser, anonymous: Browser) -> None:
+    assert anonymous.get("/").location == "/login"
+    assert anonymous.get("/dashboard").location == "/login?next=/dashboard"

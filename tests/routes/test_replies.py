@@ -491,3 +491,9 @@ def test_too_many_streams_are_refused_politely(alice: Browser, ollama: FakeOllam
     assert answer.status_code == 429
     assert int(answer.headers["Retry-After"]) > 0
     assert alice.get("/dashboard").status_code == 200
+
+
+def test_a_reply_keeps_the_digest_of_the_weights_that_answered(alice: Browser, ollama: FakeOllama) -> None:
+    reply = ask(alice, new_chat(alice))["reply"]
+
+    assert reply["model_digest"] == ollama.believable.models[MODEL]["digest"]
