@@ -4,7 +4,7 @@ Reply: ``queued {place}`` ``loading {model}`` ``started {}`` ``thinking {text}``
 ``block {index, html}`` ``usage {…}``, then one of ``done {message}`` ``stopped {message}``
 ``failed {code, message}`` ``interrupted {message}``.
 
-Pull: ``progress {status, digest, layer, completed_bytes, total_bytes, percent, bytes_per_s, eta_s}``
+Pull: ``queued {place}`` ``progress {status, digest, layer, completed_bytes, total_bytes, percent, bytes_per_s, eta_s}``
 ``stalled {silent_s}`` ``retrying {attempt, message}``, then one of ``done {}`` ``cancelled {}``
 ``failed {code, message}`` ``interrupted {}``.
 """
@@ -19,7 +19,9 @@ REPLY_EVENTS = frozenset(
     {"queued", "loading", "started", "thinking", "piece", "tail", "block", "usage"}
     | {"done", "stopped", "failed", "interrupted"}
 )
-PULL_EVENTS = frozenset({"progress", "stalled", "retrying", "done", "cancelled", "failed", "interrupted"})
+PULL_EVENTS = frozenset(
+    {"queued", "progress", "stalled", "retrying"} | {"done", "cancelled", "failed", "interrupted"}
+)
 TERMINAL_EVENTS = frozenset({"done", "stopped", "cancelled", "failed", "interrupted"})
 
 # Events whose texts simply follow one another: neighbours may be joined.

@@ -93,7 +93,7 @@ def pull_view(job: Job) -> dict[str, Any]:
 
 
 def _state(job: Job) -> str:
-    """Return ``running``, ``stalled``, ``retrying``, or the terminal event's name."""
+    """Return ``running``, ``queued``, ``stalled``, ``retrying``, or the terminal event's name."""
     last = job.last_event
     if last is None or last.name == "progress":
         return "running"

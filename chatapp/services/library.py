@@ -18,6 +18,7 @@ from chatapp.models import User
 from chatapp.ollama.names import ModelName, checked_name, same_name
 from chatapp.ollama.types import ModelDetails, ModelInfo, RunningModel, Version
 from chatapp.services.glance import Glance
+from chatapp.services.pull_turns import PullTurns
 from chatapp.services.puller import Puller, PullSource
 
 log = structlog.get_logger()
@@ -90,6 +91,7 @@ class Library:
         self.username_of = username_of
         self._models_folder = models_folder
         self._glance = Glance()
+        self._turns = PullTurns()
         self._dismissed: set[str] = set()
         self._known_names: tuple[str, ...] = ()
 
@@ -169,7 +171,7 @@ class Library:
         job, is_new = self._jobs.reserve("pull", _key(name), acting.id, {"name": name})
         if is_new:
             log.info("pull_started", by=acting.id, model=name)
-            self._jobs.run(job, lambda job: Puller(job, name, self._ollama).pull())
+            self._jobs.run(job, lambda job: Puller(job, name, self._ollama, self._turns).pull())
         return job
 
     def _check_fetchable(self, name: str) -> None:

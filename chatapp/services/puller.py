@@ -15,6 +15,7 @@ from chatapp.jobs.job import Job
 from chatapp.ollama.names import same_name
 from chatapp.ollama.types import Cancelled, ModelInfo, PullStatus
 from chatapp.services.pull_progress import PullProgress
+from chatapp.services.pull_turns import PullTurns
 
 log = structlog.get_logger()
 
@@ -43,31 +44,45 @@ class _Lines(Protocol):
 class Puller:
     """Pulls one model. Used by one job thread only."""
 
-    def __init__(self, job: Job, name: str, ollama: PullSource) -> None:
+    def __init__(self, job: Job, name: str, ollama: PullSource, turns: PullTurns) -> None:
         self._job = job
         self._name = name
         self._ollama = ollama
+        self._turns = turns
         self._progress = PullProgress()
         self._cancelled = threading.Event()
         self._last_line_s = self._published_s = 0.0
         self._last_bytes = -1
         self._moved_s = monotonic_s()
-        job.on_cancel(self._cancelled.set)
+        job.on_cancel(self._give_up)
+
+    def _give_up(self) -> None:
+        self._cancelled.set()
+        self._turns.wake()
 
     def pull(self) -> None:
-        """Pull until success, cancel or a failure that trying again does not mend; ends the job."""
-        watch = threading.Thread(target=self._watch, name=f"watch-{self._job.id}", daemon=True)
-        watch.start()
+        """Wait for a turn, then pull until success, cancel or a failure that trying again does not mend."""
         try:
-            self._pull_with_retries()
-            self._check_installed()
-            self._job.publish("progress", self._progress.event())
-            self._job.publish("done")
+            with self._turns.turn(self._tell_place, self._cancelled.is_set) as came:
+                if not came:
+                    raise Cancelled
+                self._pull_in_turn()
         except Cancelled:
             self._job.publish(self._job.cancelled_as or "cancelled")
         except ChatAppError as error:
             data = {"code": error.code, "message": error.message, "detail": error.detail}
             self._job.publish("failed", data)
+
+    def _tell_place(self, place: int) -> None:
+        self._job.publish("queued", {"place": place})
+
+    def _pull_in_turn(self) -> None:
+        self._moved_s = monotonic_s()
+        threading.Thread(target=self._watch, name=f"watch-{self._job.id}", daemon=True).start()
+        self._pull_with_retries()
+        self._check_installed()
+        self._job.publish("progress", self._progress.event())
+        self._job.publish("done")
 
     def _pull_with_retries(self) -> None:
         """Relay until success. Tries that brought nothing are counted; one that brought bytes begins anew."""

@@ -54,6 +54,7 @@ class ModelsPage {
       if (row) slot(row, "pace").textContent = sentence;
     };
     on("progress", (progress) => pullRow(name) && showProgress(pullRow(name), progress));
+    on("queued", ({ place }) => say(`Waiting for its turn, place ${place}`));
     on("stalled", () => say("No data for a while. Still trying."));
     on("retrying", () => say("The line broke. Trying again."));
     on("done", () => this.#ended(name, `${name} is ready.`));

@@ -20,6 +20,7 @@ from chatapp.jobs.events import Event
 from chatapp.jobs.job import Job
 from chatapp.ollama.types import Cancelled, ModelInfo, PullStatus
 from chatapp.services import puller
+from chatapp.services.pull_turns import PullTurns
 from chatapp.services.puller import Puller
 
 NAME = "qwen3:0.6b"
@@ -87,7 +88,7 @@ def layer(completed: int) -> PullStatus:
 
 def pulled(source: Source) -> list[Event]:
     job = Job("pull", NAME, "alice")
-    Puller(job, NAME, source).pull()
+    Puller(job, NAME, source, PullTurns()).pull()
     return [event for event in job.follow() if event is not None]
 
 
