@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, cast
 
-from flask import Response, jsonify, redirect, request, url_for
+from flask import Response, current_app, jsonify, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from chatapp.jobs import sse
@@ -13,9 +13,17 @@ from chatapp.jobs.job import Job
 from chatapp.routes.access import current_user, services, still_signed_in
 from chatapp.services.replies import Asked
 
+View = TypeVar("View", bound=Callable[..., Any])
+
 _FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 # How long `?wait=1` waits for a reply before it answers with what there is.
 _LONGEST_WAIT_S = 3600.0
+
+
+def data_only(view: View) -> View:
+    """Mark a view that answers with data and never with a page, so that its errors are data, too."""
+    cast("Any", view).data_only = True
+    return view
 
 
 def wants_json() -> bool:
@@ -27,7 +35,10 @@ def wants_json() -> bool:
     accepts = request.accept_mimetypes
     if accepts["application/json"] != accepts["text/html"]:
         return accepts["application/json"] > accepts["text/html"]
-    return request.is_json or (request.method not in ("GET", "HEAD") and request.mimetype not in _FORMS)
+    view = current_app.view_functions.get(request.endpoint or "")
+    if getattr(view, "data_only", False) or request.is_json:
+        return True
+    return request.method not in ("GET", "HEAD") and request.mimetype not in _FORMS
 
 
 def wants_events() -> bool:

@@ -162,6 +162,8 @@ def _check_texts(value: Any, depth: int) -> None:
 def _as_invalid(error: ValidationError) -> Invalid:
     fault = error.errors(include_url=False, include_input=False)[0]
     field = ".".join(str(part) for part in fault["loc"])[:60] or "body"
+    if fault["type"] == "value_error":  # a rule of a schema, in its own words
+        return Invalid(str(fault["ctx"]["error"]), field=field)
     sentence = _SENTENCES.get(fault["type"])
     if sentence is None:
         return Invalid(f"{field}: {fault['msg']}.", field=field)

@@ -61,6 +61,7 @@ def send(chat_id: str) -> AnyResponse:
 
 
 @bp.get("/chat/<chat_id>/events")
+@answers.data_only
 @login_required
 def events(chat_id: str) -> Response:
     """Stream the running or last reply's events, from where the client is."""
@@ -122,6 +123,7 @@ def restore(chat_id: str) -> AnyResponse:
 
 
 @bp.get("/chat/<chat_id>/export.json")
+@answers.data_only
 @login_required
 def export_json(chat_id: str) -> Response:
     """Download the chat as JSON, all versions included."""
@@ -131,6 +133,7 @@ def export_json(chat_id: str) -> Response:
 
 
 @bp.get("/chat/<chat_id>/export.md")
+@answers.data_only
 @login_required
 def export_markdown(chat_id: str) -> Response:
     """Download the visible conversation as Markdown."""

@@ -42,6 +42,7 @@ def dashboard() -> str:
 
 
 @bp.get("/models/list")
+@answers.data_only
 @login_required
 def list_models() -> Response:
     """Return the same as JSON."""
@@ -49,6 +50,7 @@ def list_models() -> Response:
 
 
 @bp.get("/model/show/<path:name>")
+@answers.data_only
 @login_required
 def show(name: str) -> Response:
     """Return what Ollama knows about one model."""
@@ -79,6 +81,7 @@ def _started(job: Job) -> AnyResponse:
 
 
 @bp.get("/model/download/<path:name>")
+@answers.data_only
 @login_required
 def watch(name: str) -> Response:
     """Stream a download's events. Only watches: a GET never starts one."""

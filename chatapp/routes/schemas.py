@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from chatapp.services.replies import Question
 
@@ -55,6 +55,22 @@ class _Asking(Body):
     message_id: str | None = None
     parent_id: str | None = None
     options: Options | None = None
+    role: str | None = None
+    attachments: list[str] = []
+
+    @field_validator("role")
+    @classmethod
+    def _only_ones_own(cls, role: str | None) -> str | None:
+        if role not in (None, "user"):
+            raise ValueError("You can only speak as user.")
+        return role
+
+    @field_validator("attachments")
+    @classmethod
+    def _none_yet(cls, attachments: list[str]) -> list[str]:
+        if attachments:
+            raise ValueError("This server takes no attachments yet. Paste the text into the message.")
+        return attachments
 
     def question_of(self, content: str) -> Question:
         """Return the question as the service takes it."""

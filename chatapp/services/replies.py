@@ -12,11 +12,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from chatapp.errors import ChatAppError, Conflict, Invalid, NotFound, ReplyRunning, TooLarge, TooMany
+from chatapp.errors import (
+    ChatAppError,
+    Conflict,
+    Invalid,
+    ModelMissing,
+    NotFound,
+    ReplyRunning,
+    TooLarge,
+    TooMany,
+)
 from chatapp.ids import new_id, now_utc
 from chatapp.jobs.job import Job
 from chatapp.jobs.registry import JobRegistry
 from chatapp.models import Chat, ChatSummary, Message, User
+from chatapp.ollama.names import same_name
 from chatapp.services.chats import GONE, Chats, title_from
 from chatapp.services.reply_writer import ChatModel, ReplyWriter
 from chatapp.storage.base import ChatRepository
@@ -113,6 +123,7 @@ class Replies:
         """Make a chat and ask in it. Raises as ``ask`` does; a question that cannot be asked makes no chat."""
         self.check(question)
         model = self._required_model(user, question.model)
+        self._check_installed(model, None)
         chat = self._chats.create(user, title=title or title_from(question.content), model=model)
         return self.ask(user, chat.id, question)
 
@@ -125,6 +136,21 @@ class Replies:
             )
         return model
 
+    def _check_installed(self, model: str, known: str | None) -> None:
+        """Raise ``ModelMissing`` before a chat is given a model that is not there.
+
+        The chat's own model is not looked up again, which would cost every question a request; should it be gone,
+        the reply says so. A silent Ollama is the reply's affair, too.
+        """
+        if known is not None and same_name(model, known):
+            return
+        names = self._installed()
+        if names and not any(same_name(model, name) for name in names):
+            raise ModelMissing(
+                f"The model {model} is not installed. Choose another one, or download it on the Models page.",
+                field="model",
+            )
+
     def ask(self, user: User, chat_id: str, question: Question) -> Asked:
         """Store the question durably, start its reply and return at once.
 
@@ -135,6 +161,7 @@ class Replies:
         if (again := self._asked_before(chat, question.message_id)) is not None:
             return again
         model = self._required_model(user, question.model or chat.model)
+        self._check_installed(model, chat.model)
         parent = self._parent(chat, question.parent_id)
         asked = self._message("user", question.content, model, parent, question.message_id, question.options)
         reply = self._reply_to(asked)
@@ -159,7 +186,9 @@ class Replies:
         question = chat.message(old.parent_id or "") if old and old.role == "assistant" else None
         if old is None or question is None:
             raise NotFound("There is no such reply in this chat.")
-        reply = self._reply_to(question, self._required_model(user, model or chat.model or old.model))
+        chosen = self._required_model(user, model or chat.model or old.model)
+        self._check_installed(chosen, chat.model)
+        reply = self._reply_to(question, chosen)
         job, is_new = self._reserve(user, chat, question, reply)
         if not is_new:
             raise ReplyRunning("This chat is still being answered. Stop that first, or wait for it.")

@@ -257,3 +257,14 @@ def test_the_first_visitor_of_an_empty_server_is_led_to_register(anonymous: Brow
 def test_a_later_visitor_is_led_to_log_in(alice: Browser, anonymous: Browser) -> None:
     assert anonymous.get("/").location == "/login"
     assert anonymous.get("/dashboard").location == "/login?next=/dashboard"
+
+
+@pytest.mark.parametrize(
+    "path", ["/models/list", "/model/show/m:1b", "/chat/c/events", "/chat/c/export.json"]
+)
+def test_routes_that_answer_data_refuse_in_data(anonymous: Browser, path: str) -> None:
+    answer = anonymous.get(path, headers={"Accept": "*/*"})
+
+    assert answer.status_code == 401
+    assert answer.json is not None
+    assert answer.json["error"]["code"] == "not_authenticated"

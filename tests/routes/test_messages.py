@@ -305,31 +305,47 @@ def test_options_out_of_bounds_never_reach_ollama(alice: Browser, ollama: FakeOl
 
 @pytest.mark.parametrize("role", ["system", "assistant", "tool", "root"])
 def test_nobody_can_speak_as_somebody_else(alice: Browser, ollama: FakeOllama, role: str) -> None:
-    ask(
-        alice,
-        new_chat(alice),
-        "x",
-        role=role,
-        status="complete",
-        error={"code": "x"},
-        usage={"reply_tokens": 5},
-    )
+    answer = alice.send(f"/chat/{new_chat(alice)}/message", {"content": "x", "role": role})
 
-    assert [m["role"] for m in ollama.calls_to("/api/chat")[-1].json["messages"]] == ["user"]
+    assert answer.status_code == 400
+    assert error_of(answer)["field"] == "role"
+    assert ollama.calls_to("/api/chat") == []
 
 
 # -- models that are not there
 
 
-def test_a_model_that_is_not_installed_is_named_and_the_question_kept(alice: Browser) -> None:
+def test_a_model_that_is_not_installed_is_refused_and_the_text_kept(alice: Browser) -> None:
     chat_id = new_chat(alice)
 
-    reply = ask(alice, chat_id, "Kept", model="gone:1b")["reply"]
+    answer = alice.submit(f"/chat/{chat_id}/message", content="Kept", model="gone:1b")
 
-    assert reply["status"] == "failed"
-    assert reply["error"]["code"] == "model_missing"
-    assert "gone:1b is not on this server" in alice.get(f"/chat/{chat_id}").get_data(as_text=True)
-    assert stored(alice, chat_id)[0]["content"] == "Kept"
+    assert answer.status_code == 404
+    page = answer.get_data(as_text=True)
+    assert "The model gone:1b is not installed." in page
+    assert "Kept</textarea>" in page
+    assert stored(alice, chat_id) == []
+
+
+def test_after_a_model_that_is_not_there_the_chat_goes_on_with_its_own(alice: Browser) -> None:
+    chat_id = new_chat(alice)
+    alice.send(f"/chat/{chat_id}/message", {"content": "x", "model": "gone:1b"})
+
+    assert ask(alice, chat_id, "x")["reply"]["status"] == "complete"
+
+
+def test_a_new_chat_is_not_made_for_a_model_that_is_not_there(alice: Browser) -> None:
+    answer = alice.send("/chat", {"content": "x", "model": "gone:1b"})
+
+    assert answer.status_code == 404
+    assert error_of(answer)["code"] == "model_missing"
+    assert "gone:1b" not in alice.get("/dashboard").get_data(as_text=True)
+
+
+def test_a_silent_ollama_does_not_make_every_model_a_missing_one(alice: Browser, ollama: FakeOllama) -> None:
+    ollama.always("/api/tags", scripts.error(500, "no"))
+
+    assert ask(alice, new_chat(alice), "x", model="llama3.2:1b")["reply"]["status"] == "complete"
 
 
 def test_a_model_deleted_between_two_questions_is_named(alice: Browser, ollama: FakeOllama) -> None:

@@ -398,6 +398,9 @@ def test_deleting_a_chat_stops_its_reply_and_nothing_comes_back(alice: Browser, 
         ({"content": "x", "options": {"num_ctx": 10**9}}, 400, "options.num_ctx"),
         ({"content": "x", "options": {"role": "root"}}, 400, "options.role"),
         ({"content": "x", "options": []}, 400, "options"),
+        ({"content": "x", "role": "system"}, 400, "role"),
+        ({"content": "x", "attachments": ["a"]}, 400, "attachments"),
+        ({"content": "x", "model": "nope:1b"}, 404, "model"),
     ],
 )
 def test_a_bad_message_is_refused_and_nothing_is_stored(
@@ -422,9 +425,10 @@ def test_the_longest_message_is_taken(alice: Browser) -> None:
 def test_a_role_sent_by_a_client_changes_nothing(alice: Browser) -> None:
     chat_id = new_chat(alice)
 
-    ask(alice, chat_id, "Hello", role="system", owner_id="x", status="failed")
+    ask(alice, chat_id, "Hello", role="user", owner_id="x", status="failed")
 
     assert stored(alice, chat_id)[0]["role"] == "user"
+    assert stored(alice, chat_id)[0]["status"] == "complete"
 
 
 def test_options_reach_ollama_unchanged(alice: Browser, ollama: FakeOllama) -> None:
