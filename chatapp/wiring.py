@@ -71,6 +71,7 @@ def _ollama(config: Config) -> OllamaClient:
         config.effective_ollama_url,
         first_token_timeout_s=config.ollama_timeout_s,
         stall_timeout_s=config.ollama_stall_timeout_s,
+        name="The built-in engine" if embedded else "Ollama",
         if_absent=partial(engine_state.sentence, config.data_dir / "engine") if embedded else None,
     )
 

@@ -38,6 +38,7 @@ class OllamaClient:
         read_timeout_s: silence in a plain answer.
         first_token_timeout_s: silence before the first line of a reply; a model may have to be loaded.
         stall_timeout_s: silence between two lines of a reply.
+        name: what people know this Ollama by, for sentences.
         if_absent: makes the sentence for an Ollama that does not answer; by default one about its address.
     """
 
@@ -49,11 +50,12 @@ class OllamaClient:
         read_timeout_s: float = 10.0,
         first_token_timeout_s: float = 600.0,
         stall_timeout_s: float = 120.0,
+        name: str = "Ollama",
         if_absent: Callable[[], str] | None = None,
     ) -> None:
         url = base_url.rstrip("/")
         public_url = _without_credentials(url)
-        self._address = Address(url, public_url, if_absent or partial(_start_it, public_url))
+        self._address = Address(url, public_url, name, if_absent or partial(_start_it, public_url))
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._first_token_timeout_s = first_token_timeout_s

@@ -35,11 +35,12 @@ _HEADERS = {
 class Address:
     """Where Ollama is: ``url`` to be called, ``public_url`` (without credentials) to be shown.
 
-    ``if_absent`` says what to tell a person when nothing answers there.
+    ``name`` is what people know it by; ``if_absent`` says what to tell them when nothing answers there.
     """
 
     url: str
     public_url: str
+    name: str
     if_absent: Callable[[], str]
 
 
@@ -143,9 +144,9 @@ class Exchange:
     @contextmanager
     def _guarded(self) -> Iterator[None]:
         self.raise_if_cancelled()
-        waiting = f"Ollama stopped responding: nothing came for {self._waited_s:g} seconds. Try again."
+        waiting = f"{self._address.name} stopped responding: nothing came for {self._waited_s:g} seconds. Try again."
         try:
-            with translated(self._address.if_absent, waiting):
+            with translated(self._address.name, self._address.if_absent, waiting):
                 yield
         except Exception:
             # A socket that is shut down under its reader makes it fail in many ways; none of them matters.

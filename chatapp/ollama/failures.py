@@ -241,10 +241,11 @@ def unwrapped(text: str) -> str:
 
 
 @contextmanager
-def translated(if_absent: Callable[[], str], waiting: str) -> Iterator[None]:
+def translated(name: str, if_absent: Callable[[], str], waiting: str) -> Iterator[None]:
     """Turn what requests and urllib3 raise into our errors.
 
     Args:
+        name: what people know the other side by.
         if_absent: makes the sentence for an Ollama that does not answer at all.
         waiting: the sentence for a read timeout.
     """
@@ -257,9 +258,9 @@ def translated(if_absent: Callable[[], str], waiting: str) -> Iterator[None]:
     except requests.exceptions.ConnectionError as error:
         if _never_connected(error):
             raise OllamaUnreachable(if_absent(), detail=_root_cause(error)) from error
-        raise _hung_up(error) from error
+        raise _hung_up(name, error) from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise _hung_up(error) from error
+        raise _hung_up(name, error) from error
 
 
 def _never_connected(error: requests.exceptions.ConnectionError) -> bool:
@@ -269,10 +270,10 @@ def _never_connected(error: requests.exceptions.ConnectionError) -> bool:
     )
 
 
-def _hung_up(error: Exception) -> OllamaBroken:
+def _hung_up(name: str, error: Exception) -> OllamaBroken:
     return OllamaBroken(
-        "Ollama closed the connection before its answer was complete. Try again; if that happens again, "
-        "look at Ollama's own log.",
+        f"{name} closed the connection before its answer was complete. Try again; if that happens again, "
+        f"look at {name}'s own log.",
         detail=_root_cause(error),
     )
 

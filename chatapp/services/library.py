@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -167,11 +168,12 @@ class Library:
         """Start the pull, or return the one that already runs. Raises ``Invalid`` and ``NotAllowed``."""
         _require_manager(acting)
         name = self.check_name(name)
-        self._check_fetchable(name)
         job, is_new = self._jobs.reserve("pull", _key(name), acting.id, {"name": name})
         if is_new:
             log.info("pull_started", by=acting.id, model=name)
-            self._jobs.run(job, lambda job: Puller(job, name, self._ollama, self._turns).pull())
+            check = partial(self._check_fetchable, name)
+            puller = Puller(job, name, self._ollama, self._turns, check)
+            self._jobs.run(job, lambda _: puller.pull())
         return job
 
     def _check_fetchable(self, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -42,13 +42,16 @@ class _Lines(Protocol):
 
 
 class Puller:
-    """Pulls one model. Used by one job thread only."""
+    """Pulls one model. Used by one job thread only. ``check`` raises what would make the pull fail anyway."""
 
-    def __init__(self, job: Job, name: str, ollama: PullSource, turns: PullTurns) -> None:
+    def __init__(
+        self, job: Job, name: str, ollama: PullSource, turns: PullTurns, check: Callable[[], None]
+    ) -> None:
         self._job = job
         self._name = name
         self._ollama = ollama
         self._turns = turns
+        self._check = check
         self._progress = PullProgress()
         self._cancelled = threading.Event()
         self._last_line_s = self._published_s = 0.0
@@ -63,6 +66,7 @@ class Puller:
     def pull(self) -> None:
         """Wait for a turn, then pull until success, cancel or a failure that trying again does not mend."""
         try:
+            self._check()
             with self._turns.turn(self._tell_place, self._cancelled.is_set) as came:
                 if not came:
                     raise Cancelled

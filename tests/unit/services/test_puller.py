@@ -88,7 +88,7 @@ def layer(completed: int) -> PullStatus:
 
 def pulled(source: Source) -> list[Event]:
     job = Job("pull", NAME, "alice")
-    Puller(job, NAME, source, PullTurns()).pull()
+    Puller(job, NAME, source, PullTurns(), check=lambda: None).pull()
     return [event for event in job.follow() if event is not None]
 
 
