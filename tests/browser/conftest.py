@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.server import Server
 from tests.cast import PASSWORD
@@ -27,6 +27,7 @@ _FLAGS = [
     "--disable-sync",
 ]
 _WAIT_MS = 15_000
+expect.set_options(timeout=_WAIT_MS)
 
 
 @pytest.fixture(scope="session")
@@ -87,3 +88,11 @@ def register(page: Page, server: Server, username: str, password: str = PASSWORD
     page.fill("[name=confirm]", password)
     page.click("main form button:not([type=button])")
     page.wait_for_url(lambda url: "/register" not in url)
+
+
+def ask(page: Page, text: str = "Hello") -> Locator:
+    """Send a message and return its reply, which need not be there yet."""
+    earlier = page.locator("article.reply").count()
+    page.fill("#content", text)
+    page.keyboard.press("Enter")
+    return page.locator("article.reply").nth(earlier)

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from chatapp.ids import new_id
-from tests.browser.conftest import register
+from tests.browser.conftest import ask, register
 from tests.browser.server import Server, free_port
 from tests.cast import PASSWORD
 from tests.fakes import scripts
@@ -61,13 +61,6 @@ def asked(page: Page, server: Server) -> Page:
     register(page, server, f"ada.{new_id()}")
     page.goto(f"{server.url}/chat/new?model={MODEL}")
     return page
-
-
-def ask(page: Page, text: str = "Hello") -> Locator:
-    """Send a message and return the last reply on the page."""
-    page.fill("#content", text)
-    page.keyboard.press("Enter")
-    return page.locator("article.reply").last
 
 
 def in_steps(*steps: tuple[threading.Event | None, object]) -> scripts.Script:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.conftest import register
+from tests.browser.conftest import ask, register
 from tests.browser.pages.conftest import new_name
 from tests.browser.server import Server
 from tests.fakes import scripts
@@ -29,13 +29,6 @@ def asked(page: Page, server: Server, username: str) -> Page:
     register(page, server, username)
     page.goto(f"{server.url}/chat/new")
     return page
-
-
-def ask(page: Page, text: str) -> Locator:
-    """Send a message and return the last reply on the page."""
-    page.fill("#content", text)
-    page.keyboard.press("Enter")
-    return page.locator("article.reply").last
 
 
 def slow(fake: FakeOllama, tokens_per_s: float = 15, reply: str = LONG_REPLY) -> None:
