@@ -11,6 +11,7 @@ from flask import Flask
 
 from chatapp import create_app
 from chatapp.config import Config
+from chatapp.services import glance
 from chatapp.storage.memory import MemoryStore
 from tests.cast import Browser, add_user, services_of
 from tests.fakes.ollama import FakeOllama
@@ -29,6 +30,12 @@ def caplog(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(logging.getLogger("chatapp"), "propagate", True)
     caplog.set_level(logging.INFO, logger="chatapp")
     return caplog
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pages wait longer for Ollama than people would: a busy machine that runs tests is no Ollama that hangs."""
+    monkeypatch.setattr(glance, "_WAIT_S", 8.0)
 
 
 @pytest.fixture

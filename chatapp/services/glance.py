@@ -25,8 +25,8 @@ class Glance:
     A question that hangs goes on alone until its own time-out; at most 16 do, later ones wait their second in vain.
     """
 
-    def __init__(self, wait_s: float = _WAIT_S) -> None:
-        self._wait_s = wait_s
+    def __init__(self, wait_s: float | None = None) -> None:
+        self._wait_s = _WAIT_S if wait_s is None else wait_s
         self._free = threading.BoundedSemaphore(_AT_ONCE)
 
     def ask(self, question: Callable[[], T]) -> T:
