@@ -13,6 +13,15 @@ const ENDS = {
   stopped: "Stopped. What was written until then is kept.",
   interrupted: "The server stopped while this was being written. What was written until then is kept.",
 };
+const EMPTY_ENDS = {
+  stopped: "Stopped before a word was written.",
+  interrupted: "The server stopped before a word was written.",
+};
+
+/** The same sentence that the server writes under a stored reply (templates/_message.html, ends); "" when complete. */
+function endText(status, message) {
+  return (message.content?.trim() || message.thinking?.trim() ? ENDS : EMPTY_ENDS)[status] ?? "";
+}
 
 /** The same line that the server writes under a stored reply (templates/_message.html, stats). */
 export function statsText(usage) {
@@ -249,9 +258,10 @@ export class LiveReply {
     this.#connected();
     this.#phase.end();
     if (name === "failed") this.#fail(message);
-    this.#settle(STATUS[name], (name === "failed" ? reply : message) ?? {});
+    const written = (name === "failed" ? reply : message) ?? {};
+    this.#settle(STATUS[name], written);
     this.#reader.flush();
-    announce({ complete: "Answer complete.", failed: "The answer failed." }[STATUS[name]] ?? ENDS[STATUS[name]]);
+    announce({ complete: "Answer complete.", failed: "The answer failed." }[STATUS[name]] ?? endText(STATUS[name], written));
     this.#page.ended(STATUS[name]);
   }
 
@@ -259,8 +269,9 @@ export class LiveReply {
   #settle(status, message) {
     if (message.usage) slot(this.#article, "stats").textContent = statsText(message.usage);
     if (message.model) slot(this.#article, "model").textContent = message.model;
-    if (ENDS[status]) slot(this.#article, "end").textContent = ENDS[status];
-    slot(this.#article, "end").hidden = !ENDS[status];
+    const end = endText(status, message);
+    slot(this.#article, "end").textContent = end;
+    slot(this.#article, "end").hidden = !end;
     this.#article.dataset.status = status;
     this.#article.removeAttribute("aria-busy");
     startActions(this.#article);
