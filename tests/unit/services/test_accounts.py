@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
-from werkzeug.security import generate_password_hash
+from werkzeug.security import check_password_hash, generate_password_hash
 
 from chatapp.errors import BadLogin, Invalid, NotAllowed, NotFound
 from chatapp.models import Session, User
@@ -222,3 +222,24 @@ def test_without_its_code_a_server_that_others_reach_makes_no_root(users: Interr
 
     assert refused.value.field == "setup_code"
     assert accounts.is_empty
+
+
+@pytest.mark.parametrize(
+    ("username", "password"),
+    [("nobody", PASSWORD), ("no user name", PASSWORD), ("", PASSWORD), ("nobody", "x" * 2000), ("alice", "")],
+)
+def test_every_refusal_costs_one_hash_so_that_its_time_tells_no_names(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch, username: str, password: str
+) -> None:
+    checked: list[str] = []
+
+    def check(stored_hash: str, tried: str) -> bool:
+        checked.append(stored_hash)
+        return check_password_hash(stored_hash, tried)
+
+    monkeypatch.setattr(passwords, "check_password_hash", check)
+
+    with pytest.raises(BadLogin):
+        accounts.log_in(username, password, "test")
+
+    assert [stored_hash.partition("$")[0] for stored_hash in checked] == [passwords.METHOD]

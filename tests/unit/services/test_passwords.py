@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from werkzeug.security import generate_password_hash
 
 from chatapp.errors import Invalid
+from chatapp.services import passwords
 from chatapp.services.passwords import check_new, hash_password, is_usable, needs_rehash, verify
 
 
@@ -82,3 +85,40 @@ def test_a_text_that_can_be_no_password_is_known_before_it_is_hashed(password: s
 @pytest.mark.parametrize("password", ["x", " ", "x" * 1024, "🔑"])
 def test_any_other_text_is_tried(password: str) -> None:
     assert is_usable(password)
+
+
+class CrowdedHash:
+    """Stands in for a hash: lasts until two are being made, then long enough for a third to come."""
+
+    def __init__(self) -> None:
+        self.most_at_once = 0
+        self._at_once = 0
+        self._counting = threading.Lock()
+        self._two, self._three = threading.Event(), threading.Event()
+
+    def __call__(self, *_arguments: str) -> str:
+        with self._counting:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        if self.most_at_once >= 2:
+            self._two.set()
+        if self.most_at_once >= 3:
+            self._three.set()
+        self._two.wait(10)
+        self._three.wait(0.05)
+        with self._counting:
+            self._at_once -= 1
+        return "x"
+
+
+def test_two_hashes_are_made_at_once_however_many_sign_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = CrowdedHash()
+    monkeypatch.setattr(passwords, "generate_password_hash", crowd)
+    monkeypatch.setattr(passwords, "check_password_hash", crowd)
+
+    with ThreadPoolExecutor(20) as pool:
+        made = [pool.submit(hash_password, "correct horse battery") for _ in range(10)]
+        checked = [pool.submit(verify, "correct horse battery", "x") for _ in range(10)]
+
+    assert all(done.result() for done in made + checked)
+    assert crowd.most_at_once == 2
