@@ -81,6 +81,18 @@ def test_ended_jobs_are_forgotten_only_after_their_time(
         jobs.get(old.id)
 
 
+def test_an_ended_job_can_be_read_for_ten_minutes(jobs: JobRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, _ = jobs.reserve("reply", "chat", "u")
+    ended.publish("done")
+
+    later_s = monotonic_s() + 600
+    monkeypatch.setattr(registry_module, "monotonic_s", lambda: later_s)
+    jobs.reserve("reply", "other", "u")
+
+    assert jobs.get(ended.id) is ended
+    assert jobs.latest("reply", "chat") is ended
+
+
 def test_shutdown_waits_for_work_that_ends_in_time(jobs: JobRegistry) -> None:
     release = threading.Event()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -87,3 +88,35 @@ def test_a_quiet_stream_shows_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> 
     stream.close()
 
     assert frames[-1].startswith(b":")
+
+
+class QuietClock:
+    """Goes on only when somebody waits in vain for news."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def wait(self, timeout_s: float) -> bool:
+        assert self.now_s < 1200, "no sign of life in minutes"
+        self.now_s += timeout_s
+        return False
+
+
+def test_a_quiet_stream_shows_a_sign_of_life_at_least_every_fifteen_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = QuietClock()
+    job = Job("reply", "chat", "user")
+    monkeypatch.setattr(sse, "monotonic_s", clock)
+    monkeypatch.setattr(job._changed, "wait", clock.wait)
+    stream = sse.stream(job, 0, allowed=lambda: True)
+
+    signs = [(next(stream)[:1], clock.now_s) for _ in range(5)]
+    stream.close()
+
+    assert {first for first, _ in signs} == {b":"}
+    assert all(later - earlier <= 15 for (_, earlier), (_, later) in pairwise(signs))
+    assert sse.HEARTBEAT_S <= 15
