@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 import requests
 
 from tests.fakes import scripts
+from tests.fakes.believable import REPLY
 from tests.fakes.ollama import FakeOllama
+from tests.fakes.wire import Wire
 from tests.start.conftest import StartServer
 from tests.start.processes import Person, Server, children_of, eventually, lives
 
@@ -177,6 +180,48 @@ def test_a_stop_tells_followers_the_end_and_keeps_what_the_reply_had(
     assert question["content"] == "Tell me a story."
     assert reply["status"] == "interrupted"
     assert reply["content"].startswith("word0")
+
+
+def test_a_reply_that_ends_soon_after_a_stop_is_kept_whole(
+    start_server: StartServer, ollama: FakeOllama
+) -> None:
+    stopping = threading.Event()
+
+    def script(wire: Wire) -> None:
+        wire.begin()
+        wire.line(scripts.piece("Half a sentence"))
+        wire.wait_for(stopping)
+        wire.pause(2)
+        wire.line(scripts.piece(" and the rest."))
+        wire.line(scripts.done())
+        wire.end()
+
+    ollama.next("/api/chat", script)
+    server = start_server().wait_until_ready()
+    alice = Person(server, "alice")
+    chat_id = alice.new_chat()
+    with alice.follow(alice.ask(chat_id, "Tell me a story.")["events_url"]) as stream:
+        next(line for line in stream.iter_lines(1) if line == b"event: piece")
+        server.signal(signal.SIGTERM)
+        eventually(lambda: "Stopping" in server.out)
+        stopping.set()
+
+        assert server.wait(ENDED_WITHIN_S) == 0
+
+    alice.server = start_server(PORT=str(server.port)).wait_until_ready()
+    reply = alice.messages(chat_id)[-1]
+    assert (reply["status"], reply["content"]) == ("complete", "Half a sentence and the rest.")
+
+
+def test_what_is_asked_and_answered_soon_stands_in_the_file_of_chats(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    alice = Person(start_server().wait_until_ready(), "alice")
+
+    alice.ask(alice.new_chat(), "Which city is it?")
+
+    chats = tmp_path / "data" / "chats.json"
+    eventually(lambda: "Which city is it?" in chats.read_text() and REPLY[:20] in chats.read_text())
 
 
 def test_a_second_signal_ends_everything_at_once(start_server: StartServer, ollama: FakeOllama) -> None:

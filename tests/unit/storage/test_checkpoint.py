@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import json
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from chatapp.errors import StorageFailed, StorageFull
-from chatapp.storage.json_store import JsonStore
+from chatapp.storage.json_store import JsonStore, open_store
 from tests.fakes.files import FaultyFiles, disk_full, error, no_fault
 from tests.records import a_chat, a_message, a_reply, a_session, a_user, minutes_after_noon
 from tests.unit.storage.conftest import Opener
@@ -226,6 +227,10 @@ def test_a_small_store_shows_its_messages_soon_after_the_last_change(
     wait_until(lambda: "look here" in (folder / "chats.json").read_text())
 
     assert document(folder / "users.json")["count"] == 1
+
+
+def test_a_small_store_is_written_two_seconds_after_the_last_change_unless_told_otherwise() -> None:
+    assert inspect.signature(open_store).parameters["checkpoint_after_s"].default == 2
 
 
 def test_a_store_that_never_rests_is_written_as_well(open_folder: Opener, folder: Path) -> None:
