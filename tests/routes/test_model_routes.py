@@ -11,7 +11,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from chatapp.jobs.job import Job
-from tests.cast import Browser, services_of, short
+from tests.cast import Browser, add_user, services_of, short
 from tests.fakes import scripts
 from tests.fakes.ollama import FakeOllama
 from tests.routes.test_replies import events_of
@@ -155,6 +155,19 @@ def test_somebody_who_is_not_signed_in_is_sent_to_the_log_in(alice: Browser, ano
 
     assert (form.status_code, form.headers["Location"]) == (303, "/login")
     assert anonymous.client.post(f"/model/download/{NAME}", json={}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/model/download", "/model/download/no%20name"])
+def test_too_many_downloads_a_minute_are_refused_politely(open_app: Callable[..., Any], path: str) -> None:
+    app = open_app(RATELIMIT_ENABLED="true")
+    alice, bob = Browser(app, add_user(app, "alice")), Browser(app, add_user(app, "bob"))
+
+    answers = [alice.send(path, {"name": " "}) for _ in range(31)]
+
+    assert [answer.status_code for answer in answers] == [400] * 30 + [429]
+    assert error_of(answers[-1])["code"] == "too_many"
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 61
+    assert bob.send(path, {"name": " "}).status_code != 429
 
 
 # -- a download
