@@ -81,7 +81,8 @@ class JobRegistry:
     def of_kind(self, kind: str) -> list[Job]:
         """Return the newest job for every key of that kind, in the order in which they were started."""
         with self._lock:
-            return sorted((job for (k, _), job in self._latest.items() if k == kind), key=lambda job: job.id)
+            jobs = self._by_id.values()  # in the order in which they were reserved
+            return [job for job in jobs if job.kind == kind and self._latest.get((kind, job.key)) is job]
 
     def running(self) -> list[Job]:
         """Return all jobs that have not ended."""

@@ -51,6 +51,7 @@ class Puller:
         self._name = name
         self._ollama = ollama
         self._turns = turns
+        self._ticket = turns.join()
         self._check = check
         self._progress = PullProgress()
         self._cancelled = threading.Event()
@@ -66,10 +67,10 @@ class Puller:
     def pull(self) -> None:
         """Wait for a turn, then pull until success, cancel or a failure that trying again does not mend."""
         try:
-            self._check()
-            with self._turns.turn(self._tell_place, self._cancelled.is_set) as came:
+            with self._turns.turn(self._ticket, self._tell_place, self._cancelled.is_set) as came:
                 if not came:
                     raise Cancelled
+                self._check()
                 self._pull_in_turn()
         except Cancelled:
             self._job.publish(self._job.cancelled_as or "cancelled")

@@ -20,11 +20,12 @@ class Download:
     given_up: bool = False
 
     def __post_init__(self) -> None:
+        self.ticket = self.turns.join()
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
     def _run(self) -> None:
-        with self.turns.turn(self._tell, lambda: self.given_up) as came:
+        with self.turns.turn(self.ticket, self._tell, lambda: self.given_up) as came:
             self.events.put("runs" if came else "gave up")
             self.may_go.wait(10)
 
