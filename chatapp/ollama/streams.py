@@ -6,6 +6,7 @@ iteration, so that :meth:`~_Stream.cancel` can already be handed to somebody els
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -28,7 +29,7 @@ from chatapp.ollama.types import ChatEnd, ChatPiece, PullStatus
 Item = TypeVar("Item")
 
 
-class _Stream(Generic[Item]):
+class _Stream(ABC, Generic[Item]):
     def __init__(self, exchange: Exchange, *, model: str, stall_timeout_s: float, public_url: str) -> None:
         self._exchange = exchange
         self._model = model
@@ -58,11 +59,13 @@ class _Stream(Generic[Item]):
         """Let go of the connection. Only for the thread that iterates; leaving the ``with`` block does it."""
         self._exchange.close()
 
+    @abstractmethod
     def _read(self) -> Iterator[Item]:
-        raise NotImplementedError
+        """Yield what the lines mean; raise when they end too early."""
 
+    @abstractmethod
     def _failure(self, text: str, *, status: int | None = None) -> ChatAppError:
-        raise NotImplementedError
+        """Return the error that Ollama's ``text`` stands for; ``status`` when it came instead of a stream."""
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         expect_success(self._exchange, self._failure, self._public_url)
