@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 from flask import Flask, g, request
@@ -12,6 +14,19 @@ from werkzeug.wrappers import Response
 from chatapp.ids import monotonic_s, new_id
 
 log = structlog.get_logger()
+
+
+class _Terminal:
+    """Standard error as it is at the moment of writing. One that is closed or full costs the line, never a request."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def configure(level: str) -> None:
@@ -25,7 +40,7 @@ def configure(level: str) -> None:
             structlog.processors.JSONRenderer(ensure_ascii=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Terminal())),
         cache_logger_on_first_use=False,
     )
     _adopt_standard_logging(level)
@@ -33,7 +48,7 @@ def configure(level: str) -> None:
 
 def _adopt_standard_logging(level: str) -> None:
     """Write what the inner layers and libraries log in the same form."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_Terminal())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[
@@ -66,7 +81,8 @@ def _begin() -> None:
 def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
     user = g.get("user")
-    log.info(
+    write = log.debug if _is_routine(response) else log.info
+    write(
         "request",
         id=g.request_id,
         method=request.method,
@@ -77,3 +93,8 @@ def _end(response: Response) -> Response:
         user=user.id if user is not None else None,
     )
     return response
+
+
+def _is_routine(response: Response) -> bool:
+    """Return whether nobody would miss this line: a style sheet that was fetched, a health check that was answered."""
+    return response.status_code < 400 and (request.endpoint == "static" or request.blueprint == "health")
