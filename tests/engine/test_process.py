@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -22,9 +23,10 @@ def listening_sockets(pid: int) -> tuple[set[int], set[str]]:
     """Return the TCP ports and the paths of unix sockets that this process listens on."""
     inodes = set()
     for handle in Path(f"/proc/{pid}/fd").iterdir():
-        target = str(handle.readlink())
-        if target.startswith("socket:["):
-            inodes.add(target[8:-1])
+        # The connection of the question before this one may be closed while the list is read.
+        with contextlib.suppress(FileNotFoundError):
+            target = str(handle.readlink())
+            inodes |= {target[8:-1]} if target.startswith("socket:[") else set()
     return _tcp_ports(pid, inodes), _unix_paths(pid, inodes)
 
 
