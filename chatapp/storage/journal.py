@@ -82,6 +82,22 @@ class JournalFile:
         self._files.close(self._fd)
 
 
+def continue_journal(files: Files, folder: Path, newest: int) -> JournalFile:
+    """Return the file to append to: the newest generation while it is empty, otherwise a new one.
+
+    What an earlier process may have written without waiting for the disk is made durable first: the numbers of
+    the records to come will claim that it is.
+    """
+    path = generation_path(folder, newest)
+    fd = files.open(path, writable=True)
+    files.sync(fd)
+    file = JournalFile(files, path, newest, fd)
+    if file.durable_bytes == 0:
+        return file
+    file.close()
+    return JournalFile.create(files, folder, newest + 1)
+
+
 class _Waiting:
     """A line on its way to the disk."""
 

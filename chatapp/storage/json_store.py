@@ -10,11 +10,11 @@ from chatapp.storage.base import ChatRepository, UserRepository
 from chatapp.storage.chats import JsonChatRepository
 from chatapp.storage.checkpoint import Checkpointer, failed
 from chatapp.storage.files import Files
-from chatapp.storage.journal import Journal
+from chatapp.storage.journal import Journal, continue_journal
 from chatapp.storage.layout import Layout
 from chatapp.storage.locks import FolderLock, Turns
 from chatapp.storage.operations import Operation, UserDelete, UserPut
-from chatapp.storage.recovery import Recovered, continue_journal, create_missing, load, repair
+from chatapp.storage.recovery import Recovered, create_missing, load, repair
 from chatapp.storage.upkeep import Upkeep
 from chatapp.storage.users import JsonUserRepository
 
@@ -83,7 +83,7 @@ class JsonStore:
         self._users = recovered.users
         self._chats = recovered.chats
         self._closed = False
-        journal_file = continue_journal(files, layout, recovered)
+        journal_file = continue_journal(files, layout.journal, recovered.reader.newest)
         self._journal = Journal(journal_file, recovered.reader.last_number, self._apply)
         self._checkpointer = Checkpointer(
             files, layout, self._journal, self._users, self._chats,

@@ -16,7 +16,8 @@ from chatapp.storage.layout import Layout
 from chatapp.storage.lines import Head, Kind
 from chatapp.storage.operations import MessageAdd, MessageDone, UserDelete, UserPut
 from chatapp.storage.replay import JournalReader, Record, generations
-from chatapp.storage.snapshot import Snapshot, SnapshotWriter, damaged, open_snapshot
+from chatapp.storage.scan import open_snapshot
+from chatapp.storage.snapshot import Snapshot, SnapshotWriter, damaged
 from chatapp.storage.user_table import UserTable
 
 log = logging.getLogger(__name__)
@@ -171,19 +172,3 @@ def _cut(files: Files, path: Path, length: int) -> None:
         files.sync(fd)
     finally:
         files.close(fd)
-
-
-def continue_journal(files: Files, layout: Layout, recovered: Recovered) -> JournalFile:
-    """Return the file to append to: the newest generation while it is empty, otherwise a new one.
-
-    What an earlier process may have written without waiting for the disk is made durable first: the numbers of
-    the records to come will claim that it is.
-    """
-    newest = recovered.reader.newest
-    fd = files.open(generation_path(layout.journal, newest), writable=True)
-    files.sync(fd)
-    file = JournalFile(files, generation_path(layout.journal, newest), newest, fd)
-    if file.durable_bytes == 0:
-        return file
-    file.close()
-    return JournalFile.create(files, layout.journal, newest + 1)

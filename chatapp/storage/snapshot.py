@@ -6,22 +6,18 @@ their place. A new one is written aside; lines of chats that have not changed ar
 
 from __future__ import annotations
 
-import re
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from chatapp.errors import StoreDamaged
 from chatapp.storage.files import Files, SequentialWriter, read_blocks
-from chatapp.storage.lines import BadLine, Head, Kind, decode_head, encode_entry, encode_head, split_entry
+from chatapp.storage.lines import BadLine, Head, encode_entry, encode_head, split_entry
 
 _END = b"}}"
-_LENGTH_BITS = 32
-_LENGTH_MASK = (1 << _LENGTH_BITS) - 1
-_ENTRY_START = re.compile(rb'"(?:[^"\\]|\\.)+":\{"crc":"[0-9a-f]{8}",')
-
-Visit = Callable[[str, bytes], None]
+LENGTH_BITS = 32
+_LENGTH_MASK = (1 << LENGTH_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,7 @@ class Snapshot:
 
     def line(self, key: str) -> Line | None:
         place = self._places.get(key)
-        return None if place is None else Line(self, place >> _LENGTH_BITS, place & _LENGTH_MASK)
+        return None if place is None else Line(self, place >> LENGTH_BITS, place & _LENGTH_MASK)
 
     def was_edited(self) -> bool:
         """True when somebody wrote into this very file since it was opened or made."""
@@ -98,7 +94,7 @@ class Snapshot:
         for key, place in self._places.items():
             if key in without:
                 continue
-            offset, length = place >> _LENGTH_BITS, place & _LENGTH_MASK
+            offset, length = place >> LENGTH_BITS, place & _LENGTH_MASK
             if run and (offset != expected or not self.is_regular):
                 yield run
                 run = {}
@@ -111,102 +107,8 @@ class Snapshot:
 def _stretch(run: Mapping[str, int]) -> tuple[int, int]:
     """Return offset and length of the bytes that a run covers."""
     places = list(run.values())
-    start = places[0] >> _LENGTH_BITS
-    return start, (places[-1] >> _LENGTH_BITS) + (places[-1] & _LENGTH_MASK) - start
-
-
-def open_snapshot(files: Files, path: Path, kind: Kind, visit: Visit) -> Snapshot:
-    """Check every line of a snapshot and return it open.
-
-    Args:
-        visit: called with key and members of each entry, in the order of the file; ``ValueError`` refuses it.
-
-    Raises ``StoreDamaged`` when head, end or count do not fit, ``FileNotFoundError`` when there is no such file.
-    Entries that do not fit are left out and stand in ``broken_lines``.
-    """
-    fd = files.open(path)
-    try:
-        return _scan(files, path, fd, kind, visit)
-    except BaseException:
-        files.close(fd)
-        raise
-
-
-def _scan(files: Files, path: Path, fd: int, kind: Kind, visit: Visit) -> Snapshot:
-    lines = _lines(read_blocks(files, fd))
-    head = _read_head(path, kind, next(lines, (0, b""))[1])
-    places: dict[str, int] = {}
-    broken: list[Damaged] = []
-    is_regular = True
-    end = files.size_bytes(fd)
-    for offset, line in lines:
-        if line == _END:
-            if offset + len(_END) + 1 != end:
-                raise damaged(path, offset + len(_END), "something follows after the end")
-            break
-        for at, entry, key, members in _entries(offset, line, broken):
-            if key in places:
-                raise damaged(path, at, f"the entry {key} occurs twice")
-            places[key] = at << _LENGTH_BITS | len(entry)
-            is_regular = is_regular and at == offset
-            _visit(visit, path, at, key, members)
-    else:
-        raise damaged(path, end, "the file ends early")
-    if len(places) != head.count and not broken:
-        raise damaged(path, end, f"it should hold {head.count} entries and holds {len(places)}")
-    snapshot = Snapshot(files, path, fd, head, places)
-    snapshot.broken_lines = broken
-    snapshot.is_regular = is_regular and not broken
-    return snapshot
-
-
-def _visit(visit: Visit, path: Path, offset: int, key: str, members: bytes) -> None:
-    try:
-        visit(key, members)
-    except ValueError as error:
-        raise damaged(path, offset, f"the entry {key} is not understood ({error})") from error
-
-
-def _read_head(path: Path, kind: Kind, line: bytes) -> Head:
-    try:
-        return decode_head(kind, line)
-    except ValueError as error:
-        raise damaged(path, 0, str(error)) from error
-
-
-def _lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield offset and content of each line that ends with a newline."""
-    offset = 0
-    begun: list[bytes] = []
-    for block in blocks:
-        *whole, rest = block.split(b"\n")
-        for line in whole:
-            if begun:
-                line = b"".join([*begun, line])  # noqa: PLW2901 - the line began in an earlier block
-                begun = []
-            yield offset, line
-            offset += len(line) + 1
-        if rest:
-            begun.append(rest)
-    if begun:
-        yield offset, b"".join(begun)
-
-
-def _entries(offset: int, line: bytes, broken: list[Damaged]) -> Iterator[tuple[int, bytes, str, bytes]]:
-    """Yield place, bytes, key and members of the entry in a line; add it to ``broken`` when it is damaged.
-
-    A line holds several entries when the newline between them is what was damaged.
-    """
-    entry = line.removesuffix(b",")
-    try:
-        yield offset, entry, *split_entry(entry)
-    except BadLine as error:
-        starts = [match.start() for match in _ENTRY_START.finditer(line)]
-        if len(starts) < 2:
-            broken.append(Damaged(offset, line, str(error)))
-            return
-        for start, following in zip(starts, [*starts[1:], len(line) + 1], strict=True):
-            yield from _entries(offset + start, line[start : following - 1], broken)
+    start = places[0] >> LENGTH_BITS
+    return start, (places[-1] >> LENGTH_BITS) + (places[-1] & _LENGTH_MASK) - start
 
 
 def damaged(path: Path, offset: int, reason: str) -> StoreDamaged:
@@ -238,14 +140,14 @@ class SnapshotWriter:
         """Write an entry that is new or has changed."""
         entry = encode_entry(key, members)
         self._separate()
-        self._places[key] = self._out.position << _LENGTH_BITS | len(entry)
+        self._places[key] = self._out.position << LENGTH_BITS | len(entry)
         self._out.write(entry)
 
     def keep(self, old: Snapshot, run: Mapping[str, int]) -> None:
         """Copy a run of :meth:`Snapshot.runs` byte for byte."""
         self._separate()
         start, length = _stretch(run)
-        moved = (self._out.position - start) << _LENGTH_BITS
+        moved = (self._out.position - start) << LENGTH_BITS
         self._places.update((key, place + moved) for key, place in run.items())
         for block in old.blocks(start, length):
             self._out.write(block)
