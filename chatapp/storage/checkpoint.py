@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatapp.errors import StorageFailed
+from chatapp.errors import StorageFailed, StoreLocked
 from chatapp.ids import now_utc
 from chatapp.offload import offload
 from chatapp.storage.chat_table import ChatTable, FrozenChats
@@ -24,6 +24,7 @@ from chatapp.storage.files import Files, storage_error
 from chatapp.storage.journal import Journal, JournalFile, generation_path
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import Head
+from chatapp.storage.locks import FolderLock
 from chatapp.storage.replay import generations
 from chatapp.storage.snapshot import Snapshot, SnapshotWriter
 from chatapp.storage.user_table import FrozenUsers, UserTable
@@ -54,6 +55,7 @@ class Checkpointer:
         self,
         files: Files,
         layout: Layout,
+        lock: FolderLock,
         journal: Journal,
         users: UserTable,
         chats: ChatTable,
@@ -63,6 +65,7 @@ class Checkpointer:
     ) -> None:
         self._files = files
         self._layout = layout
+        self._lock = lock
         self._journal = journal
         self._users = users
         self._chats = chats
@@ -90,7 +93,11 @@ class Checkpointer:
             if not self.is_needed and not (with_uses and self._users.has_unsaved_uses):
                 return
             try:
+                self._lock.hold()
                 self._checkpoint()
+            except StoreLocked as error:
+                self._journal.refuse(str(error))
+                raise
             except OSError as error:
                 raise storage_error(error) from error
 
@@ -117,7 +124,12 @@ class Checkpointer:
             )
 
     def _new_generation(self) -> JournalFile:
-        return JournalFile.create(self._files, self._layout.journal, self._journal.generation + 1)
+        """Make the next generation, in a new folder where somebody removed the old one."""
+        folder = self._layout.journal
+        self._files.make_folder(folder)
+        return JournalFile.create(
+            self._files, folder, max([self._journal.generation, *generations(self._files, folder)]) + 1
+        )
 
     def _write(self, moment: _Moment) -> tuple[Snapshot, Snapshot]:
         users = self._write_aside(self._layout.users, moment, moment.users)

@@ -6,6 +6,7 @@ lines with one write and one sync, then makes them visible; the others find thei
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chatapp.errors import StorageFailed, StorageReadOnly
-from chatapp.ids import monotonic_s, now_utc
+from chatapp.ids import now_utc
 from chatapp.offload import offload
 from chatapp.storage.files import Files, storage_error, write_all
 from chatapp.storage.lines import encode_record
@@ -62,6 +63,7 @@ class JournalFile:
             self._cut_back()
             raise
         self._sync()
+        self._check_named()
         self.durable_bytes += len(data)
 
     def _cut_back(self) -> None:
@@ -74,6 +76,16 @@ class JournalFile:
         """After a failed sync the system may forget what it could not write and report success next time."""
         try:
             self._files.sync(self._fd)
+        except OSError:
+            self.broken = True
+            raise
+
+    def _check_named(self) -> None:
+        """Raise ``OSError`` when somebody removed or moved the file: no start would find what it holds."""
+        try:
+            named = self._files.identity(self._path)
+            if named[:2] != self._files.identity(self._fd)[:2]:
+                raise FileNotFoundError(errno.ENOENT, "another file has this name", str(self._path))
         except OSError:
             self.broken = True
             raise
@@ -129,8 +141,6 @@ class Journal:
     ) -> None:
         self.last_number = last_number
         self.written = written
-        self.parts_since_s: float | None = None
-        """When the oldest line that nobody waits for was queued (monotonic seconds), or ``None``."""
         self._file = file
         self._apply = apply
         self._process = os.getpid()
@@ -171,19 +181,6 @@ class Journal:
             raise waiting.error
         return tuple(waiting.operations)
 
-    def append_later(self, operation: Operation) -> None:
-        """Queue a change that nobody waits for: the next group, or the next :meth:`flush`, takes it along."""
-        if self._refusal is None:
-            self._enqueue([operation])
-            if self.parts_since_s is None:
-                self.parts_since_s = monotonic_s()
-                self.written()
-
-    def flush(self) -> None:
-        """Write what is queued. Lines that fail are dropped with a log line: their writers do not wait."""
-        with self._writing:
-            self._write_group()
-
     def _enqueue(self, operations: Sequence[Operation]) -> _Waiting:
         if self._refusal is not None:
             raise self._refusal
@@ -202,7 +199,6 @@ class Journal:
         """Write, sync and apply everything queued. The caller holds ``_writing``."""
         with self._queue_lock:
             group, self._queue = self._queue, []
-            self.parts_since_s = None
         if not group:
             return
         error: StorageFailed | None = StorageFailed(

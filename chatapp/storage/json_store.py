@@ -14,6 +14,7 @@ from chatapp.storage.journal import Journal, continue_journal
 from chatapp.storage.layout import Layout
 from chatapp.storage.locks import FolderLock, Turns
 from chatapp.storage.operations import Operation, UserDelete, UserPut
+from chatapp.storage.parts import PartBuffer
 from chatapp.storage.recovery import Recovered, create_missing, load, repair
 from chatapp.storage.upkeep import Upkeep
 from chatapp.storage.users import JsonUserRepository
@@ -86,13 +87,14 @@ class JsonStore:
         journal_file = continue_journal(files, layout.journal, recovered.reader.newest)
         self._journal = Journal(journal_file, recovered.reader.last_number, self._apply)
         self._checkpointer = Checkpointer(
-            files, layout, self._journal, self._users, self._chats,
+            files, layout, lock, self._journal, self._users, self._chats,
             recovered.snapshots, recovered.saved_number, notices.append,
         )  # fmt: skip
         turns = Turns()
         self.users = JsonUserRepository(self._users, self._chats, self._journal, turns)
-        self.chats = JsonChatRepository(self._chats, self._journal, turns)
-        self._upkeep = Upkeep(self._journal, self._checkpointer, checkpoint_after_s, notices)
+        self._parts = PartBuffer(self._journal)
+        self.chats = JsonChatRepository(self._chats, self._journal, self._parts, turns)
+        self._upkeep = Upkeep(self._journal, self._parts, self._checkpointer, checkpoint_after_s, notices)
         self._upkeep.start()
 
     def _apply(self, operation: Operation) -> None:
@@ -111,7 +113,7 @@ class JsonStore:
         self._closed = True
         self._upkeep.stop()
         try:
-            self._journal.flush()
+            self._parts.flush()
             self._checkpointer.checkpoint()
         except StorageFailed as error:
             log.error("%s", failed(error))

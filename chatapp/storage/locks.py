@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -12,12 +13,17 @@ from chatapp.errors import StoreLocked
 from chatapp.storage.files import Files, read_whole, write_all
 
 _STRIPES = 4096
+# What a folder on a network file system answers: there, only a file that is open for writing can be locked.
+_CANNOT_BE_LOCKED = {errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS}
 
 
 class FolderLock:
     """The exclusive lock of a data folder, held until :meth:`release` or the end of the process.
 
-    The operating system drops it when the process dies, however it dies, so a leftover file locks nobody out.
+    Two things are locked: the folder itself, which nobody can take from under a server unnoticed, and ``store.lock``
+    in it, which says who has it and can be locked on network file systems where a folder cannot.
+
+    The operating system drops both when the process dies, however it dies, so a leftover file locks nobody out.
     A child made by ``fork`` would share the lock; the store is therefore opened after a server has forked.
     """
 
@@ -26,29 +32,82 @@ class FolderLock:
         self.folder = folder
         self._files = files
         self._path = folder / "store.lock"
+        self._is_lost = False
+        self._folder_fd = self._take_folder()
         try:
-            self._fd = files.create(self._path)
-        except FileExistsError:
-            self._fd = files.open(self._path, writable=True)
-        try:
-            self._take()
+            self._file_fd = self._take_file()
         except BaseException:
-            files.close(self._fd)
+            files.close(self._folder_fd)
             raise
 
-    def _take(self) -> None:
-        """Take the lock and write down who holds it, for the message that a second server prints."""
-        if not self._files.lock(self._fd):
+    def _take_folder(self) -> int:
+        fd = self._files.open(self.folder)
+        try:
+            self._lock(fd)
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno in _CANNOT_BE_LOCKED:
+                return fd
+            self._files.close(fd)
+            raise
+        return fd
+
+    def _take_file(self) -> int:
+        """Take the lock file and write down who holds it, for the message that a second server prints."""
+        try:
+            fd = self._files.create(self._path)
+        except FileExistsError:
+            fd = self._files.open(self._path, writable=True)
+        try:
+            self._lock(fd)
+            self._files.cut(fd, 0)
+            write_all(self._files, fd, f"{os.getpid()}\n".encode(), 0)
+        except BaseException:
+            self._files.close(fd)
+            raise
+        return fd
+
+    def _lock(self, fd: int) -> None:
+        if not self._files.lock(fd):
             raise StoreLocked(_taken(self._files, self._path))
-        self._files.cut(self._fd, 0)
-        write_all(self._files, self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def hold(self) -> None:
+        """Make sure that what stands at the folder's place is what is locked; lock what somebody put there.
+
+        Raises ``StoreLocked`` when another server has taken it, now and ever after: its changes must not be
+        written over. Raises ``OSError`` when the folder cannot be reached or made.
+        """
+        try:
+            if self._is_lost:
+                raise StoreLocked(_taken(self._files, self._path))
+            self._files.make_folder(self.folder)
+            if not self._is_at(self.folder, self._folder_fd):
+                self._folder_fd = self._instead_of(self._folder_fd, self._take_folder())
+            if not self._is_at(self._path, self._file_fd):
+                self._file_fd = self._instead_of(self._file_fd, self._take_file())
+        except StoreLocked:
+            self._is_lost = True
+            raise
+
+    def _is_at(self, path: Path, fd: int) -> bool:
+        try:
+            return self._files.identity(path)[:2] == self._files.identity(fd)[:2]
+        except FileNotFoundError:
+            return False
+
+    def _instead_of(self, old: int, new: int) -> int:
+        self._files.close(old)
+        return new
 
     def release(self) -> None:
-        self._files.close(self._fd)
+        self._files.close(self._file_fd)
+        self._files.close(self._folder_fd)
 
 
 def _taken(files: Files, path: Path) -> str:
-    holder = read_whole(files, path).decode(errors="replace").strip()
+    try:
+        holder = read_whole(files, path).decode(errors="replace").strip()
+    except OSError:
+        holder = ""
     who = f"process {holder}" if holder.isdigit() else "another process"
     return (
         f"The data folder {path.parent} is in use by another chatapp server ({who}). "
