@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 Role = Literal["root", "user"]
 MessageRole = Literal["system", "user", "assistant", "tool"]
 MessageStatus = Literal["complete", "streaming", "stopped", "failed", "interrupted"]
+PartField = Literal["content", "thinking"]
+"""The texts of a message that grow while it is being written."""
 Theme = Literal["auto", "light", "dark"]
 
 

@@ -12,7 +12,7 @@ import structlog
 from chatapp.errors import ChatAppError, NotFound, StorageFailed
 from chatapp.ids import monotonic_s
 from chatapp.jobs.job import Job
-from chatapp.models import Message, MessageError, MessageStatus, Usage
+from chatapp.models import Message, MessageError, MessageStatus, PartField, Usage
 from chatapp.ollama.names import same_name
 from chatapp.ollama.types import Cancelled, ChatEnd, ChatPiece, RunningModel
 from chatapp.services.render import BlockStream
@@ -22,9 +22,6 @@ log = structlog.get_logger()
 
 # The open end of a reply is rendered at most this often.
 _TAIL_EVERY_S = 0.2
-# What was written since is missing after the server was killed. The store adds up to half a second of its own
-# (it does not sync for each part), so together no more than about a second is lost.
-_PART_EVERY_S = 0.5
 # Silence after which we look whether the model is still being loaded.
 _LOADING_AFTER_S = 0.4
 # A reply that grows past this is ended: no model means to write a novel's length into one message.
@@ -74,14 +71,13 @@ class ReplyWriter:
         self._blocks = BlockStream(anchor=reply.id)
         self._content: list[str] = []
         self._length = 0
-        self._unsaved: list[str] = []
         self._thinking: list[str] = []
         self._thinking_length = 0
         self._digest: str | None = None
         self._began_s = monotonic_s()
         self._first_s: float | None = None
         self._thought_s: float | None = None
-        self._tail_s = self._part_s = self._began_s
+        self._tail_s = self._began_s
 
     def write(self) -> None:
         """Ask Ollama, publish every piece, and end the job with one terminal event once the reply is stored."""
@@ -135,12 +131,11 @@ class ReplyWriter:
         if self._thinking and self._thought_s is None:
             self._thought_s = monotonic_s()
         text = _storable(piece.content)[: self._room]
+        self._save_part("content", self._length, text)
         self._content.append(text)
-        self._unsaved.append(text)
         self._length += len(text)
         self._job.publish_text("piece", text)
         self._show(text)
-        self._save_part()
 
     @property
     def _room(self) -> int:
@@ -148,6 +143,7 @@ class ReplyWriter:
         return max(LONGEST_REPLY_CHARACTERS - self._length - self._thinking_length, 0)
 
     def _think(self, text: str) -> None:
+        self._save_part("thinking", self._thinking_length, text)
         self._thinking.append(text)
         self._thinking_length += len(text)
         self._job.publish_text("thinking", text)
@@ -162,20 +158,13 @@ class ReplyWriter:
             self._job.show_tail(tail)
             self._tail_s = now_s
 
-    def _save_part(self) -> None:
-        now_s = monotonic_s()
-        if now_s - self._part_s < _PART_EVERY_S:
-            return
-        text = "".join(self._unsaved)
+    def _save_part(self, field: PartField, offset: int, text: str) -> None:
+        """Hand over what came, for the case that the server is killed; the store joins pieces and waits for nobody."""
         try:
-            self._chats.append_part(
-                self._owner_id, self._chat_id, self._reply.id, self._length - len(text), text
-            )
-            self._unsaved.clear()
+            self._chats.append_part(self._owner_id, self._chat_id, self._reply.id, offset, text, field)
         except StorageFailed:
             # The words go on to the reader; whether they can be kept shows at the end.
             log.warning("part_not_saved", job=self._job.id)
-        self._part_s = now_s
 
     def _tell_loading(self, model: str) -> None:
         try:

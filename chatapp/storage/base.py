@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from chatapp.models import Chat, ChatSummary, Message, User
+from chatapp.models import Chat, ChatSummary, Message, PartField, User
 
 
 class UserRepository(Protocol):
@@ -105,12 +105,21 @@ class ChatRepository(Protocol):
         """
         ...
 
-    def append_part(self, owner_id: str, chat_id: str, message_id: str, offset: int, text: str) -> None:
-        """Note that a streaming message's content goes on with ``text`` at ``offset`` (in characters).
+    def append_part(
+        self,
+        owner_id: str,
+        chat_id: str,
+        message_id: str,
+        offset: int,
+        text: str,
+        field: PartField = "content",
+    ) -> None:
+        """Note that a streaming message goes on with ``text`` at ``offset`` (in characters).
 
-        Does not wait for the disk: it is written, and seen by readers, with the next change or about half a
-        second later. Ignored when the message or chat is gone, when the message is not ``streaming`` any more,
-        and when it leaves a gap after the text so far. Repeating a part changes nothing.
+        Meant to be called for every piece: does not wait for the disk. The text is durable, and seen by readers,
+        within about half a second, sooner when it is long. Ignored when the message or chat is gone, when the
+        message is not ``streaming`` any more, and when it leaves a gap after the text so far. Repeating a part
+        changes nothing.
         """
         ...
 

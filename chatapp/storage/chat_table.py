@@ -206,9 +206,11 @@ class ChatTable:
         message = self._message(part.chat_id, part.message_id)
         if message is None or message.status != "streaming":
             return
-        if part.offset <= len(message.content) < part.offset + len(part.text):
-            content = message.content[: part.offset] + part.text
-            self._replace(part.chat_id, message.model_copy(update={"content": content}))
+        before: str = getattr(message, part.field)
+        if part.offset <= len(before) < part.offset + len(part.text):
+            self._replace(
+                part.chat_id, message.model_copy(update={part.field: before[: part.offset] + part.text})
+            )
 
     def freeze(self) -> FrozenChats:
         """Return all chats as they are now."""

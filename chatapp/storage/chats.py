@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from chatapp.errors import Conflict, NotFound
-from chatapp.models import Chat, ChatSummary, Message
+from chatapp.models import Chat, ChatSummary, Message, PartField
 from chatapp.storage.chat_state import ChatState
 from chatapp.storage.chat_table import ChatTable
 from chatapp.storage.journal import Journal
 from chatapp.storage.locks import Turns
 from chatapp.storage.operations import ChatDelete, ChatPut, MessageAdd, MessageDone, MessagePart, Operation
+from chatapp.storage.parts import PartBuffer
 
 
 class JsonChatRepository:
@@ -20,9 +21,10 @@ class JsonChatRepository:
     disk together.
     """
 
-    def __init__(self, table: ChatTable, journal: Journal, turns: Turns) -> None:
+    def __init__(self, table: ChatTable, journal: Journal, parts: PartBuffer, turns: Turns) -> None:
         self._table = table
         self._journal = journal
+        self._parts = parts
         self._turns = turns
 
     def get(self, owner_id: str, chat_id: str) -> Chat:
@@ -72,19 +74,29 @@ class JsonChatRepository:
                 self._journal.commit([*added] if changed == before else [_put(changed, before), *added])
             return [self._stored(chat_id, each.id) for each in messages]
 
-    def append_part(self, owner_id: str, chat_id: str, message_id: str, offset: int, text: str) -> None:
+    def append_part(
+        self,
+        owner_id: str,
+        chat_id: str,
+        message_id: str,
+        offset: int,
+        text: str,
+        field: PartField = "content",
+    ) -> None:
         state = self._table.state(chat_id)
         if state is not None and state.summary.owner_id == owner_id:
-            self._journal.append_later(MessagePart(chat_id, message_id, offset, text))
+            self._parts.add(MessagePart(chat_id, message_id, offset, text, field))
 
     def finish_message(self, owner_id: str, chat_id: str, message: Message) -> Message:
         with self._turns.of(chat_id):
             self._owned(owner_id, chat_id)
             self._stored(chat_id, message.id)
             self._journal.commit([MessageDone(chat_id, message)])
+            self._parts.drop(chat_id, message.id)
             return self._stored(chat_id, message.id)
 
     def interrupt_streaming(self) -> int:
+        self._parts.flush()
         interrupted: list[Operation] = [
             MessageDone(chat_id, message.model_copy(update={"status": "interrupted"}))
             for chat_id, message in self._table.streaming()

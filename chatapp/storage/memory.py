@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from chatapp.errors import Conflict
-from chatapp.models import Chat, ChatSummary, Message, Session, User
+from chatapp.models import Chat, ChatSummary, Message, PartField, Session, User
 from chatapp.storage.chats import no_such_chat, no_such_message, summary_of
 from chatapp.storage.user_table import name_key
 from chatapp.storage.users import name_taken, no_such_user
@@ -147,15 +147,23 @@ class MemoryChatRepository:
             raise no_such_message()
         return message
 
-    def append_part(self, owner_id: str, chat_id: str, message_id: str, offset: int, text: str) -> None:
+    def append_part(
+        self,
+        owner_id: str,
+        chat_id: str,
+        message_id: str,
+        offset: int,
+        text: str,
+        field: PartField = "content",
+    ) -> None:
         with self._lock:
             chat = self._chats.get(chat_id)
             message = chat.message(message_id) if chat and chat.owner_id == owner_id else None
             if message is None or message.status != "streaming":
                 return
-            if offset <= len(message.content) < offset + len(text):
-                content = message.content[:offset] + text
-                self._replace(owner_id, chat_id, message.model_copy(update={"content": content}))
+            before: str = getattr(message, field)
+            if offset <= len(before) < offset + len(text):
+                self._replace(owner_id, chat_id, message.model_copy(update={field: before[:offset] + text}))
 
     def finish_message(self, owner_id: str, chat_id: str, message: Message) -> Message:
         with self._lock:

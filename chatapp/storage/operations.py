@@ -3,7 +3,8 @@
 user.put {user}            a new user, or the new state of one       user.del {id}
 chat.put {chat}            a new chat without messages, or its new title and so on       chat.del {id}
 msg.add  {chat,msg}        one more message at the end
-msg.part {chat,id,offset,text}   a streaming message's content goes on at ``offset`` (characters)
+msg.part {chat,id,offset,text}   a streaming message's content goes on at ``offset`` (characters); with
+         {field}                 "thinking" its thoughts do
 msg.done {chat,msg}        the final state of the message with that id
 tx       {ops:[…]}         several of them, all or none
 """
@@ -18,7 +19,7 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, from_json
 
 from chatapp.errors import Invalid
-from chatapp.models import ChatSummary, Message, User
+from chatapp.models import ChatSummary, Message, PartField, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class MessagePart:
     message_id: str
     offset: int
     text: str
+    field: PartField = "content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,10 @@ def _members(operation: Operation) -> str:
             return f'"op":"chat.del","id":{_text(chat_id)}'
         case MessageAdd(chat_id, message):
             return f'"op":"msg.add","chat":{_text(chat_id)},"msg":{message.model_dump_json()}'
-        case MessagePart(chat_id, message_id, offset, text):
+        case MessagePart(chat_id, message_id, offset, text, field):
             return (
                 f'"op":"msg.part","chat":{_text(chat_id)},"id":{_text(message_id)},'
-                f'"offset":{offset},"text":{_text(text)}'
+                f'"offset":{offset},"text":{_text(text)}' + (',"field":"thinking"' * (field == "thinking"))
             )
         case MessageDone(chat_id, message):
             return f'"op":"msg.done","chat":{_text(chat_id)},"msg":{message.model_dump_json()}'
@@ -133,7 +135,8 @@ def _operation(record: Mapping[str, Any]) -> Operation:
         case "msg.add":
             return MessageAdd(record["chat"], Message.model_validate(record["msg"]))
         case "msg.part":
-            return MessagePart(record["chat"], record["id"], record["offset"], record["text"])
+            field: PartField = "thinking" if record.get("field") == "thinking" else "content"
+            return MessagePart(record["chat"], record["id"], record["offset"], record["text"], field)
         case "msg.done":
             return MessageDone(record["chat"], Message.model_validate(record["msg"]))
     raise ValueError(f"unknown kind of change {record['op']!r}")

@@ -10,10 +10,10 @@ from chatapp.errors import StorageFailed
 from chatapp.ids import monotonic_s
 from chatapp.storage.checkpoint import Checkpointer, failed
 from chatapp.storage.journal import Journal
+from chatapp.storage.parts import PartBuffer
 
 log = logging.getLogger(__name__)
 
-_PART_DELAY_S = 0.5
 _RETRY_S = 10.0
 _SMALL_BYTES = 20_000_000
 _JOURNAL_BYTES = 16 << 20
@@ -31,9 +31,15 @@ class Upkeep:
     """
 
     def __init__(
-        self, journal: Journal, checkpointer: Checkpointer, idle_s: float, notices: list[str]
+        self,
+        journal: Journal,
+        parts: PartBuffer,
+        checkpointer: Checkpointer,
+        idle_s: float,
+        notices: list[str],
     ) -> None:
         self._journal = journal
+        self._parts = parts
         self._checkpointer = checkpointer
         self._idle_s = idle_s
         self._notices = notices
@@ -46,6 +52,7 @@ class Upkeep:
 
     def start(self) -> None:
         self._journal.written = self.note
+        self._parts.wake = self._wake_when_due
         self._thread.start()
 
     def stop(self) -> None:
@@ -57,15 +64,14 @@ class Upkeep:
     def note(self) -> None:
         """Take note of a change. Called by writers: only wakes the thread when something is due earlier."""
         self._changed_at_s = monotonic_s()
+        self._wake_when_due()
+
+    def _wake_when_due(self) -> None:
         if self._due_at_s() < self._asleep_until_s:
             self._wake.set()
 
     def _due_at_s(self) -> float:
-        return min(self._flush_at_s(), self._checkpoint_at_s())
-
-    def _flush_at_s(self) -> float:
-        since_s = self._journal.parts_since_s
-        return math.inf if since_s is None else since_s + _PART_DELAY_S
+        return min(self._parts.due_at_s, self._checkpoint_at_s())
 
     def _checkpoint_at_s(self) -> float:
         if not self._checkpointer.is_needed:
@@ -88,8 +94,8 @@ class Upkeep:
                 self._work()
 
     def _work(self) -> None:
-        if self._flush_at_s() <= monotonic_s():
-            self._journal.flush()
+        if self._parts.due_at_s <= monotonic_s():
+            self._parts.flush()
         if self._checkpoint_at_s() <= monotonic_s():
             self._checkpoint()
 

@@ -11,6 +11,7 @@ from chatapp.errors import Conflict, NotFound
 from chatapp.models import Chat, ChatSummary
 from chatapp.storage.base import Store
 from tests.records import NOON, a_chat, a_message, a_reply, minutes_after_noon
+from tests.start.processes import eventually
 
 ALICE = "alice-id"
 BOB = "bob-id"
@@ -264,7 +265,6 @@ def test_parts_join_to_the_text_of_an_interrupted_reply(store: Store, chat: Chat
     store.chats.add_messages(ALICE, chat.id, [reply])
     for offset, text in ((0, "Grüß "), (5, "😀 Gott"), (5, "😀 Gott"), (0, "Grüß ")):
         store.chats.append_part(ALICE, chat.id, reply.id, offset, text)
-    store.chats.add_messages(ALICE, chat.id, [a_message("written after the parts")])
 
     interrupted = store.chats.interrupt_streaming()
 
@@ -283,18 +283,43 @@ def test_a_part_that_does_not_connect_is_passed_over(store: Store, chat: Chat) -
     store.chats.add_messages(ALICE, chat.id, [reply])
     store.chats.append_part(ALICE, chat.id, reply.id, 0, "One")
     store.chats.append_part(ALICE, chat.id, reply.id, 8, "three")
-    store.chats.add_messages(ALICE, chat.id, [a_message("after")])
 
-    assert content(store, chat) == ["One", "after"]
+    store.chats.interrupt_streaming()
+
+    assert content(store, chat) == ["One"]
+
+
+def test_thoughts_and_content_grow_side_by_side(store: Store, chat: Chat) -> None:
+    reply = a_reply()
+    store.chats.add_messages(ALICE, chat.id, [reply])
+    store.chats.append_part(ALICE, chat.id, reply.id, 0, "So 4 ", "thinking")
+    store.chats.append_part(ALICE, chat.id, reply.id, 0, "Four")
+    store.chats.append_part(ALICE, chat.id, reply.id, 5, "it is.", "thinking")
+
+    store.chats.interrupt_streaming()
+
+    [stored] = store.chats.get(ALICE, chat.id).messages
+    assert (stored.thinking, stored.content) == ("So 4 it is.", "Four")
+
+
+def test_what_was_added_is_seen_without_another_change(store: Store, chat: Chat) -> None:
+    reply = a_reply()
+    store.chats.add_messages(ALICE, chat.id, [reply])
+
+    store.chats.append_part(ALICE, chat.id, reply.id, 0, "One")
+
+    eventually(lambda: content(store, chat) == ["One"])
 
 
 def test_parts_for_what_is_gone_are_passed_over(store: Store, chat: Chat) -> None:
+    [reply] = store.chats.add_messages(ALICE, chat.id, [a_reply()])
     store.chats.append_part(ALICE, chat.id, "unknown", 0, "text")
     store.chats.append_part(ALICE, "unknown", "unknown", 0, "text")
-    store.chats.append_part(BOB, chat.id, "unknown", 0, "text")
-    store.chats.add_messages(ALICE, chat.id, [a_message("after")])
+    store.chats.append_part(BOB, chat.id, reply.id, 0, "text")
 
-    assert content(store, chat) == ["after"]
+    store.chats.interrupt_streaming()
+
+    assert content(store, chat) == [""]
 
 
 def test_only_streaming_messages_are_interrupted(store: Store, chat: Chat) -> None:

@@ -104,7 +104,7 @@ class Stores(RuleBasedStateMachine):
     @rule(chat=chats, message_id=IDS, offset=st.integers(0, 40), text=TEXTS)
     def append_part(self, chat: tuple[str, str], message_id: str, offset: int, text: str) -> None:
         self.on_both(lambda store: store.chats.append_part(*chat, message_id, offset, text))
-        self.real._journal.flush()
+        self.real._parts.flush()
 
     @rule(chat=chats, message_id=IDS, text=TEXTS, status=STATUSES)
     def finish_message(self, chat: tuple[str, str], message_id: str, text: str, status: str) -> None:

@@ -60,7 +60,7 @@ class FailingDisk(MemoryChatRepository):
         super().__init__()
         self.failure = failure
 
-    def append_part(self, owner_id: str, chat_id: str, message_id: str, offset: int, text: str) -> None:
+    def append_part(self, *part: Any) -> None:
         raise self.failure
 
     def finish_message(self, owner_id: str, chat_id: str, message: Message) -> Message:
@@ -211,3 +211,20 @@ def test_half_a_character_is_replaced_because_it_can_be_neither_sent_nor_stored(
 
     assert writing.stored().content == "a?b"
     assert writing.stored().thinking == "?"
+
+
+def test_every_word_and_thought_is_handed_to_the_store_at_once() -> None:
+    """A kill between two pieces must not take the one that came before."""
+    seen: list[tuple[str, str]] = []
+
+    def look() -> None:
+        reply = writing.stored()
+        seen.append((reply.thinking, reply.content))
+
+    writing = Writing(
+        Model(ChatPiece(content="", thinking="Hm. "), look, ChatPiece(content="", thinking="Ah."), look,
+              said("One "), look, said("two."), look, ChatEnd(done_reason="stop"))
+    )  # fmt: skip
+    writing.run()
+
+    assert seen == [("Hm. ", ""), ("Hm. Ah.", ""), ("Hm. Ah.", "One "), ("Hm. Ah.", "One two.")]

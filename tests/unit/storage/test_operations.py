@@ -29,6 +29,7 @@ ONE_OF_EACH: list[Operation] = [
     ChatDelete("id"),
     MessageAdd("id", a_message("\x00 \u2028 😀")),
     MessagePart("id", "message", 12, 'text "quoted"\n'),
+    MessagePart("id", "message", 0, "hm", "thinking"),
     MessageDone("id", a_message(options={"seed": 1})),
 ]
 

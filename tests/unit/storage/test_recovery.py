@@ -135,7 +135,7 @@ def test_a_reply_that_was_being_written_is_interrupted_with_its_text(
     store.checkpoint()
     store.chats.append_part(alice.id, chat.id, reply.id, 0, "Half an ")
     store.chats.append_part(alice.id, chat.id, reply.id, 8, "answer")
-    write_some(store, "the parts were written with this")
+    store._parts.flush()
     lay_out(tmp_path / "left", contents(folder))
 
     with reopened(tmp_path / "left") as after:
