@@ -16,6 +16,7 @@ writer would have written, so that a flipped bit in the frame is noticed as well
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from zlib import crc32
@@ -26,6 +27,7 @@ Kind = Literal["users", "chats"]
 
 _TAIL_BYTES = len(',"crc":"00000000"}')
 _ENTRY_MARK = b'":{"crc":"'
+_ENTRY_START = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*":\{)"crc":"(.{8})",', re.DOTALL)
 
 
 class BadLine(ValueError):
@@ -107,14 +109,13 @@ def encode_entry(key: str, members: bytes) -> bytes:
 
 def split_entry(line: bytes) -> tuple[str, bytes]:
     """Return key and members of an entry (without comma and newline). Raises ``BadLine``."""
-    mark = line.find(_ENTRY_MARK)
-    if mark < 1 or line[:1] != b'"':
+    start = _ENTRY_START.match(line)
+    if start is None:
         raise BadLine("it does not begin as an entry does")
-    members = line[members_start(line) :]
-    expected = b'%08x",' % crc32(members, crc32(line[: mark + len(b'":{')]))
-    if line[mark + len(_ENTRY_MARK) : members_start(line)] != expected:
+    members = line[start.end() :]
+    if start[2] != b"%08x" % crc32(members, crc32(start[1])):
         raise BadLine("the checksum does not fit")
-    key: str = from_json(line[: mark + 1])
+    key: str = from_json(start[1][: -len(b":{")])
     return key, members
 
 

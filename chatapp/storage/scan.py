@@ -76,35 +76,38 @@ def _read_head(path: Path, kind: Kind, line: bytes) -> Head:
 
 
 def _lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield offset and content of each line that ends with a newline."""
+    """Yield offset and content of each line, without its newline."""
     offset = 0
     begun: list[bytes] = []
     for block in blocks:
-        *whole, rest = block.split(b"\n")
-        for line in whole:
+        start = 0
+        while (end := block.find(b"\n", start)) >= 0:
+            line = block[start:end]
             if begun:
-                line = b"".join([*begun, line])  # noqa: PLW2901 - the line began in an earlier block
+                line = b"".join([*begun, line])
                 begun = []
             yield offset, line
             offset += len(line) + 1
-        if rest:
-            begun.append(rest)
+            start = end + 1
+        if start < len(block):
+            begun.append(block[start:])
     if begun:
         yield offset, b"".join(begun)
 
 
-def _entries(offset: int, line: bytes, broken: list[Damaged]) -> Iterator[tuple[int, bytes, str, bytes]]:
-    """Yield place, bytes, key and members of the entry in a line; add it to ``broken`` when it is damaged.
+def _entries(offset: int, line: bytes, broken: list[Damaged]) -> list[tuple[int, bytes, str, bytes]]:
+    """Return place, bytes, key and members of the entry in a line; add it to ``broken`` when it is damaged.
 
     A line holds several entries when the newline between them is what was damaged.
     """
     entry = line.removesuffix(b",")
     try:
-        yield offset, entry, *split_entry(entry)
+        return [(offset, entry, *split_entry(entry))]
     except BadLine as error:
         starts = [match.start() for match in _ENTRY_START.finditer(line)]
         if len(starts) < 2:
             broken.append(Damaged(offset, line, str(error)))
-            return
-        for start, following in zip(starts, [*starts[1:], len(line) + 1], strict=True):
-            yield from _entries(offset + start, line[start : following - 1], broken)
+            return []
+        ends = [*starts[1:], len(line) + 1]
+        parts = [(start, line[start : end - 1]) for start, end in zip(starts, ends, strict=True)]
+        return [found for start, part in parts for found in _entries(offset + start, part, broken)]
