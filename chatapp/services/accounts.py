@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import structlog
 
-from chatapp.errors import BadLogin, Invalid, NotAllowed, NotFound
+from chatapp.errors import BadLogin, Conflict, Invalid, NotAllowed, NotFound
 from chatapp.ids import new_id, new_secret, now_utc
-from chatapp.models import Session, Settings, User
+from chatapp.models import Role, Session, Settings, User
 from chatapp.services import passwords
 from chatapp.storage.base import UserRepository
 
@@ -187,6 +187,20 @@ class Accounts:
             raise NotFound(f"There is no user named {username}.")
         passwords.check_new(new, user.username)
         return self._set_password(user.id, new, keep=lambda _: False)
+
+    def set_role(self, username: str, role: Role) -> User:
+        """Make somebody root, or no longer, from the command line.
+
+        Raises ``NotFound``, and ``Conflict`` when nobody would be root afterwards.
+        """
+        user = self._users.by_name(username)
+        if user is None:
+            raise NotFound(f"There is no user named {username}.")
+        others = any(each.is_root and not each.disabled for each in self._users.all() if each.id != user.id)
+        if user.is_root and role != "root" and not others:
+            raise Conflict(f"{user.username} is the only root. Make somebody else root first.")
+        log.info("role_set", user=user.id, role=role)
+        return self._users.update(user.id, lambda stored: _with(stored, role=role))
 
     def _set_password(self, user_id: str, password: str, *, keep: Callable[[Session], bool]) -> User:
         """Replace the password and, in the same step, end every session but those to ``keep``."""
