@@ -84,6 +84,11 @@ class Files:
         """Remove a file; one that is already gone is fine."""
         path.unlink(missing_ok=True)
 
+    def remove_folder(self, path: Path) -> None:
+        """Remove an empty folder; one that is already gone is fine."""
+        with suppress(FileNotFoundError):
+            path.rmdir()
+
     def size_bytes(self, fd: int) -> int:
         return os.fstat(fd).st_size
 

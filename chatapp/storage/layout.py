@@ -29,3 +29,24 @@ class Layout:
     @property
     def quarantine(self) -> Path:
         return self.folder / "quarantine"
+
+    @property
+    def backups(self) -> Path:
+        """What was replaced on purpose: by a restore, a repair or an import."""
+        return self.folder / "backups"
+
+    @property
+    def restoring(self) -> Path:
+        """A whole set of files that is about to take the place of the present ones."""
+        return self.folder / "restoring"
+
+    @property
+    def restoring_aside(self) -> Path:
+        """The same while it is being written."""
+        return self.folder / "restoring.tmp"
+
+    @property
+    def has_links(self) -> bool:
+        """True when users.json or chats.json is a symbolic link to another place."""
+        folder = self.folder.resolve()
+        return self.users != folder / "users.json" or self.chats != folder / "chats.json"

@@ -16,7 +16,7 @@ Fault = Callable[[str, str], OSError | None]
 
 _WATCHED = (
     "make_folder", "names", "exists", "create", "open", "read", "write", "cut", "sync", "sync_folder",
-    "rename", "remove", "size_bytes", "identity", "lock",
+    "rename", "remove", "remove_folder", "size_bytes", "identity", "lock",
 )  # fmt: skip
 
 
