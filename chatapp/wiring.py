@@ -100,8 +100,7 @@ def _services(config: Config, store: Store, ollama: OllamaClient) -> Services:
         default_model=config.default_model,
     )
     store.chats.interrupt_streaming()
-    for user in store.users.all():
-        chats_service.purge_deleted(user)
+    chats_service.purge_deleted()
     return Services(
         config, store, jobs, accounts, chats_service, library, replies, StreamSlots(config.max_streams)
     )

@@ -73,12 +73,12 @@ class Chats:
         """Bring a deleted chat back; one that was not deleted stays as it is. Raises ``NotFound``."""
         return self._chats.update(user.id, chat_id, lambda chat: _with(chat, deleted_at=None))
 
-    def purge_deleted(self, user: User) -> int:
-        """Remove for good what was deleted more than 30 days ago; return how many chats that were."""
+    def purge_deleted(self) -> int:
+        """Remove for good what anybody deleted more than 30 days ago; return how many chats that were."""
         limit = self._now() - KEPT_AFTER_DELETE
-        old = [c for c in self._chats.list(user.id) if c.deleted_at is not None and c.deleted_at < limit]
+        old = [c for c in self._chats.deleted() if c.deleted_at is not None and c.deleted_at < limit]
         for chat in old:
-            self._chats.delete(user.id, chat.id)
+            self._chats.delete(chat.owner_id, chat.id)
         return len(old)
 
     def running(self, user: User) -> set[str]:

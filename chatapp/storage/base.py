@@ -72,6 +72,10 @@ class ChatRepository(Protocol):
         """Return the owner's chats without messages, the latest ``updated_at`` first; ``[]`` when there are none."""
         ...
 
+    def deleted(self) -> Sequence[ChatSummary]:
+        """Return all owners' chats that carry ``deleted_at``, in no order. The others are not read for it."""
+        ...
+
     def add(self, chat: Chat) -> Chat:
         """Store a new chat, messages included. Raises ``Conflict`` when the id exists."""
         ...

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from chatapp.models import Chat, ChatSummary, Message
-from chatapp.storage.chat_state import STREAMING_MARK, ChatState, state_of
+from chatapp.storage.chat_state import MESSAGES_MARK, STREAMING_MARK, ChatState, state_of
 from chatapp.storage.lines import Kind
 from chatapp.storage.message_cache import MessageCache
 from chatapp.storage.operations import (
@@ -25,6 +25,7 @@ from chatapp.storage.operations import (
 from chatapp.storage.snapshot import Snapshot, SnapshotWriter
 
 _KEPT_STATES = 5_000
+_NOT_DELETED = b'"deleted_at":null'
 _OWNER = re.compile(rb'"owner_id":("(?:[^"\\]|\\.)*")')
 
 
@@ -35,6 +36,8 @@ class ChatIndex:
         self.owners: dict[str, set[str]] = {}
         self.streaming: set[str] = set()
         """Chats that may hold a message with the status ``streaming``."""
+        self.deleted: set[str] = set()
+        """Chats that may carry ``deleted_at``."""
 
     def note(self, chat_id: str, members: bytes) -> None:
         """Take in one line. Raises ``ValueError`` when it is not a chat."""
@@ -44,6 +47,8 @@ class ChatIndex:
         self.owners.setdefault(from_json(owner[1]), set()).add(chat_id)
         if STREAMING_MARK in members:
             self.streaming.add(chat_id)
+        if members.find(_NOT_DELETED, 0, members.find(MESSAGES_MARK)) < 0:
+            self.deleted.add(chat_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ class ChatTable:
         self._snapshot = snapshot
         self._owners = index.owners
         self._streaming = index.streaming
+        self._deleted = index.deleted
         self._changed: dict[str, ChatState | None] = {}
         """Chats that differ from the snapshot; ``None`` for a deleted one."""
         self._unchanged: dict[str, ChatState] = {}
@@ -150,12 +156,16 @@ class ChatTable:
         with self._lock:
             return sorted(self._owners.get(owner_id, ()))
 
+    def deleted(self) -> list[ChatSummary]:
+        """Return all chats that carry ``deleted_at``; only those that may are looked at."""
+        with self._lock:
+            states = [self._state(chat_id) for chat_id in sorted(self._deleted)]
+            return [state.summary for state in states if state and state.summary.deleted_at]
+
     def streaming(self) -> list[tuple[str, Message]]:
         """Return every message with the status ``streaming``, with the id of its chat."""
         with self._lock:
-            states = [
-                (chat_id, self._state(chat_id)) for chat_id in sorted({*self._streaming, *self._changed})
-            ]
+            states = [(chat_id, self._state(chat_id)) for chat_id in sorted(self._streaming)]
             return [(chat_id, each) for chat_id, state in states if state for each in state.streaming()]
 
     def apply(self, operation: ChatOperation) -> None:
@@ -177,6 +187,8 @@ class ChatTable:
         state = self._state(summary.id)
         self._change(summary.id, state.with_summary(summary) if state else ChatState(summary))
         self._owners.setdefault(summary.owner_id, set()).add(summary.id)
+        if summary.deleted_at:
+            self._deleted.add(summary.id)
 
     def _change(self, chat_id: str, state: ChatState | None) -> None:
         self._changed[chat_id] = state
@@ -189,16 +201,22 @@ class ChatTable:
             if not owned:
                 del self._owners[state.summary.owner_id]
             self._messages.drop(chat_id)
+            self._deleted.discard(chat_id)
+            self._streaming.discard(chat_id)
             self._change(chat_id, None)
 
     def _add(self, chat_id: str, message: Message) -> None:
         if state := self._state(chat_id):
             self._change(chat_id, state.with_added(message))
+            if message.status == "streaming":
+                self._streaming.add(chat_id)
             self._messages.add(chat_id, message)
 
     def _replace(self, chat_id: str, message: Message) -> None:
         if state := self._state(chat_id):
             self._change(chat_id, state.with_replaced(message))
+            if message.status == "streaming":
+                self._streaming.add(chat_id)
             self._messages.replace(chat_id, message)
 
     def _continue(self, part: MessagePart) -> None:

@@ -36,6 +36,9 @@ class JsonChatRepository:
     def list(self, owner_id: str) -> Sequence[ChatSummary]:
         return sorted(self._table.summaries(owner_id), key=_recency, reverse=True)
 
+    def deleted(self) -> Sequence[ChatSummary]:
+        return self._table.deleted()
+
     def add(self, chat: Chat) -> Chat:
         with self._turns.of(chat.id):
             if self._table.state(chat.id):

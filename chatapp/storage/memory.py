@@ -95,6 +95,10 @@ class MemoryChatRepository:
             mine = [summary_of(chat) for chat in self._chats.values() if chat.owner_id == owner_id]
         return sorted(mine, key=lambda summary: (summary.updated_at, summary.id), reverse=True)
 
+    def deleted(self) -> Sequence[ChatSummary]:
+        with self._lock:
+            return [summary_of(chat) for chat in self._chats.values() if chat.deleted_at]
+
     def add(self, chat: Chat) -> Chat:
         with self._lock:
             if chat.id in self._chats:

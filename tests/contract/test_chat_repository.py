@@ -373,3 +373,24 @@ def test_a_message_that_is_there_already_changes_nothing_else(store: Store, chat
     store.chats.add_messages(ALICE, chat.id, [message], lambda c: c.model_copy(update={"title": "Late"}))
 
     assert store.chats.get(ALICE, chat.id).title == chat.title
+
+
+def test_deleted_chats_of_everybody_are_found(store: Store, chat: Chat) -> None:
+    """Those brought back and those removed for good are not, before and after the files are written."""
+    others = [store.chats.add(a_chat(owner, deleted_at=NOON)) for owner in (ALICE, BOB, BOB)]
+    store.chats.update(ALICE, chat.id, lambda c: c.model_copy(update={"deleted_at": NOON}))
+    for _ in range(2):
+        assert {each.id for each in store.chats.deleted()} == {chat.id, *(each.id for each in others)}
+        store.checkpoint()
+
+    store.chats.update(ALICE, chat.id, lambda c: c.model_copy(update={"deleted_at": None}))
+    store.chats.delete(BOB, others[1].id)
+
+    assert {each.id for each in store.chats.deleted()} == {others[0].id, others[2].id}
+
+
+def test_a_reply_still_streaming_is_interrupted_after_a_checkpoint(store: Store, chat: Chat) -> None:
+    store.chats.add_messages(ALICE, chat.id, [a_reply("Half")])
+    store.checkpoint()
+
+    assert store.chats.interrupt_streaming() == 1

@@ -16,7 +16,7 @@ from chatapp.storage.json_store import JsonStore
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import encode_record
 from chatapp.storage.recovery import load
-from tests.records import a_chat, a_message, a_reply, a_session, a_user, minutes_after_noon
+from tests.records import NOON, a_chat, a_message, a_reply, a_session, a_user, minutes_after_noon
 from tests.unit.storage.conftest import Opener
 from tests.unit.storage.killed import (
     contents,
@@ -157,6 +157,18 @@ def test_a_streaming_reply_is_found_in_a_file_that_was_never_parsed(
     store.close()
 
     assert open_folder().chats.interrupt_streaming() == 1
+
+
+def test_a_deleted_chat_is_found_in_a_file_that_was_never_parsed(folder: Path, open_folder: Opener) -> None:
+    store = open_folder()
+    write_some(store, '"deleted_at":null')
+    [alice] = store.users.all()
+    deleted = store.chats.add(
+        a_chat(alice.id, deleted_at=NOON, messages=(a_message("x", notes={"deleted_at": None}),))
+    )
+    store.close()
+
+    assert [each.id for each in open_folder().chats.deleted()] == [deleted.id]
 
 
 @pytest.mark.parametrize("older", ["users.json", "chats.json"])
