@@ -26,7 +26,7 @@ from chatapp.storage.snapshot import Snapshot, SnapshotWriter
 
 _KEPT_STATES = 5_000
 _NOT_DELETED = b'"deleted_at":null'
-_OWNER = re.compile(rb'"owner_id":("(?:[^"\\]|\\.)*")')
+_OWNER = re.compile(rb'"owner_id":("[^"\\]*(?:\\.[^"\\]*)*")')
 
 
 class ChatIndex:
