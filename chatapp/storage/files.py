@@ -26,11 +26,32 @@ class Files:
     """The real file system. Descriptors are plain numbers; whoever opened one closes it."""
 
     def make_folder(self, path: Path) -> None:
-        """Make the folder and its parents, for its owner only.
+        """Make the folder and its parents, for its owner only; return when the disk has their names.
+
+        A folder that exists is synced too: whoever made it may have been killed before its name was on the disk.
+        """
+        if not self.exists(path):
+            if self.exists(path.parent):
+                self._sync_name(path.parent)
+            else:
+                self.make_folder(path.parent)
+        self.add_folder(path)
+        self._sync_name(path)
+
+    def _sync_name(self, folder: Path) -> None:
+        """Sync the name of a folder, where the folder above can be synced: it may be read-only or another's."""
+        try:
+            self.sync_folder(folder.parent)
+        except OSError as error:
+            if error.errno not in _FORBIDDEN | {errno.EINVAL}:
+                raise
+
+    def add_folder(self, path: Path) -> None:
+        """Make one folder for its owner only.
 
         An existing folder is closed to others where that is allowed: a mounted one may belong to somebody else.
         """
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
         if path.stat().st_mode & 0o077:
             with suppress(PermissionError):
                 path.chmod(0o700)
@@ -79,6 +100,10 @@ class Files:
 
     def rename(self, source: Path, target: Path) -> None:
         source.replace(target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name. Raises ``FileExistsError``, and ``OSError`` where there are no hard links."""
+        target.hardlink_to(source)
 
     def remove(self, path: Path) -> None:
         """Remove a file; one that is already gone is fine."""
@@ -168,6 +193,15 @@ def write_new(files: Files, path: Path, data: bytes) -> None:
         files.sync(fd)
     finally:
         files.close(fd)
+    files.sync_folder(path.parent)
+
+
+def write_aside(files: Files, path: Path, data: bytes) -> None:
+    """Make a file hold this, durable with its name; at any moment it is whole as it was or whole as it will be."""
+    aside = path.with_name(path.name + ".tmp")
+    files.remove(aside)
+    write_new(files, aside, data)
+    files.rename(aside, path)
     files.sync_folder(path.parent)
 
 

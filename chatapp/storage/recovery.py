@@ -10,7 +10,7 @@ from zlib import crc32
 from chatapp.errors import StoreDamaged
 from chatapp.models import User
 from chatapp.storage.chat_table import ChatIndex, ChatTable
-from chatapp.storage.files import Files, read_whole, write_new
+from chatapp.storage.files import Files, read_whole, write_aside
 from chatapp.storage.journal import JournalFile, generation_path
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import Head, Kind
@@ -156,12 +156,13 @@ def repair(files: Files, layout: Layout, recovered: Recovered) -> list[str]:
 
 
 def _put_aside(files: Files, layout: Layout, name: str, content: bytes) -> str:
-    """Keep bytes in the quarantine folder and return their name there. The same bytes are kept once."""
+    """Keep bytes in the quarantine folder and return their name there. The same bytes are kept once.
+
+    They are written anew each time: what a start that was cut short has left may be no more than a beginning.
+    """
     files.make_folder(layout.quarantine)
     path = layout.quarantine / f"{name}-{crc32(content):08x}"
-    if not files.exists(path):
-        write_new(files, path, content)
-        files.sync_folder(layout.folder)
+    write_aside(files, path, content)
     return f"quarantine/{path.name}"
 
 

@@ -15,8 +15,8 @@ Fault = Callable[[str, str], OSError | None]
 """Given the name of the call and the name of the file (where it is known): the error to raise, or ``None``."""
 
 _WATCHED = (
-    "make_folder", "names", "exists", "create", "open", "read", "write", "cut", "sync", "sync_folder",
-    "rename", "remove", "remove_folder", "size_bytes", "identity", "lock",
+    "make_folder", "add_folder", "names", "exists", "create", "open", "read", "write", "cut", "sync", "sync_folder",
+    "rename", "link", "remove", "remove_folder", "size_bytes", "identity", "lock",
 )  # fmt: skip
 
 

@@ -248,7 +248,9 @@ def test_a_store_that_never_rests_is_written_as_well(open_folder: Opener, folder
     assert '"busy"' in (folder / "chats.json").read_text()
 
 
-def test_everything_is_synced_before_it_is_relied_on(open_folder: Opener, files: FaultyFiles) -> None:
+def test_everything_is_synced_before_it_is_relied_on(
+    open_folder: Opener, files: FaultyFiles, folder: Path
+) -> None:
     store = open_folder(files)
     store.users.add(a_user("alice"))
     store.checkpoint()
@@ -266,6 +268,8 @@ def test_everything_is_synced_before_it_is_relied_on(open_folder: Opener, files:
         for step in steps
         if step != ("remove", "users.json.tmp") and step != ("remove", "chats.json.tmp")
     ] == [
+        ("sync_folder", folder.parent.name),
+        ("sync_folder", "data"),
         ("sync", "000000003.jsonl"),
         ("sync_folder", "journal"),
         ("sync", "users.json.tmp"),
