@@ -29,6 +29,7 @@ def _context() -> dict[str, Any]:
         "chat_groups": _groups() if user else [],
         "current_chat_id": None,
         "refresh_s": None,
+        "store_problem": services().store.problem,
     }
 
 

@@ -150,7 +150,12 @@ class Store(Protocol):
 
     @property
     def notices(self) -> list[str]:
-        """Lines for root: what could not be read at the start and where it was put, checkpoints that fail."""
+        """Lines for root: what could not be read at the start and where it was put, a checkpoint that failed."""
+        ...
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be saved at the moment, for everybody; ``None`` when the last change was stored."""
         ...
 
     def checkpoint(self) -> None:

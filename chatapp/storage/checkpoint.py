@@ -78,8 +78,9 @@ class Checkpointer:
 
     @property
     def is_needed(self) -> bool:
-        """True when the files do not hold everything, or the journal cannot go on without them."""
-        return self._journal.last_number > self._saved_number or self._journal.needs_new_file
+        """True when the files do not hold everything, or the journal cannot go on without them, or may not."""
+        journal = self._journal
+        return journal.last_number > self._saved_number or journal.needs_new_file or journal.problem is not None
 
     def checkpoint(self, *, with_uses: bool = True) -> None:
         """Make the files hold everything; do nothing when they do already.

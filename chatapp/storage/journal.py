@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chatapp.errors import StorageFailed, StorageReadOnly
-from chatapp.ids import now_utc
+from chatapp.ids import monotonic_s, now_utc
 from chatapp.offload import offload
 from chatapp.storage.files import Files, storage_error, write_all
 from chatapp.storage.lines import encode_record
@@ -141,6 +142,10 @@ class Journal:
     ) -> None:
         self.last_number = last_number
         self.written = written
+        self.problem: StorageFailed | None = None
+        """Why the last change was not stored; ``None`` when it was."""
+        self.failed_at_s = -math.inf
+        """When a change was last not stored (monotonic seconds)."""
         self._file = file
         self._apply = apply
         self._process = os.getpid()
@@ -212,9 +217,11 @@ class Journal:
 
     def _settle(self, group: Sequence[_Waiting], error: StorageFailed | None) -> None:
         """Make a group visible, or let all its writers know that it was not stored."""
+        self.problem = error
         if error is None:
             self.last_number += len(group)
         else:
+            self.failed_at_s = monotonic_s()
             log.error("%d changes were not stored: %s", len(group), error.detail or error)
         for waiting in group:
             waiting.error = error or self._show(waiting)
@@ -250,7 +257,7 @@ class Journal:
 
     def refuse(self, detail: str) -> None:
         """Accept nothing more until :meth:`accept`."""
-        self._refusal = StorageReadOnly(
+        self._refusal = self.problem = StorageReadOnly(
             "The server's disk reported an error, so nothing can be saved at the moment. Try again in a minute; "
             "if this stays, look after the disk and restart the server.",
             detail=detail,
@@ -258,7 +265,7 @@ class Journal:
 
     def accept(self) -> None:
         """Accept changes again, on a file that is known to be good."""
-        self._refusal = None
+        self._refusal = self.problem = None
 
     def close(self, refusal: StorageFailed) -> None:
         """Let go of the file; every later change raises ``refusal``."""

@@ -79,7 +79,7 @@ class JsonStore:
         notices: list[str],
         checkpoint_after_s: float,
     ) -> None:
-        self.notices = notices
+        self._lasting_notices = notices
         self._lock = lock
         self._users = recovered.users
         self._chats = recovered.chats
@@ -94,7 +94,7 @@ class JsonStore:
         self.users = JsonUserRepository(self._users, self._chats, self._journal, turns)
         self._parts = PartBuffer(self._journal)
         self.chats = JsonChatRepository(self._chats, self._journal, self._parts, turns)
-        self._upkeep = Upkeep(self._journal, self._parts, self._checkpointer, checkpoint_after_s, notices)
+        self._upkeep = Upkeep(self._journal, self._parts, self._checkpointer, checkpoint_after_s)
         self._upkeep.start()
 
     def _apply(self, operation: Operation) -> None:
@@ -102,6 +102,16 @@ class JsonStore:
             self._users.apply(operation)
         else:
             self._chats.apply(operation)
+
+    @property
+    def notices(self) -> list[str]:
+        failure = self._upkeep.failure
+        return [*self._lasting_notices, *([failure] if failure else [])]
+
+    @property
+    def problem(self) -> str | None:
+        problem = self._journal.problem
+        return problem.message if problem else None
 
     def checkpoint(self) -> None:
         self._checkpointer.checkpoint()

@@ -200,6 +200,7 @@ class MemoryStore:
         self.chats = MemoryChatRepository()
         self.users = MemoryUserRepository(self.chats)
         self.notices: list[str] = []
+        self.problem: str | None = None
 
     def checkpoint(self) -> None:
         """Do nothing: there are no files."""

@@ -27,7 +27,9 @@ class Upkeep:
 
     Args:
         idle_s: how long after the last change a small store is written to its files. Infinite for never.
-        notices: takes a line for root when a checkpoint fails.
+
+    Attributes:
+        failure: a line for root about the last checkpoint; ``None`` when it succeeded.
     """
 
     def __init__(
@@ -36,13 +38,12 @@ class Upkeep:
         parts: PartBuffer,
         checkpointer: Checkpointer,
         idle_s: float,
-        notices: list[str],
     ) -> None:
+        self.failure: str | None = None
         self._journal = journal
         self._parts = parts
         self._checkpointer = checkpointer
         self._idle_s = idle_s
-        self._notices = notices
         self._changed_at_s = self._first_change_at_s = monotonic_s()
         self._retry_at_s = 0.0
         self._asleep_until_s = math.inf
@@ -79,6 +80,9 @@ class Upkeep:
         files_bytes, journal_bytes = self._checkpointer.files_bytes, self._journal.size_bytes
         if self._journal.needs_new_file or journal_bytes > max(_JOURNAL_BYTES, _JOURNAL_SHARE * files_bytes):
             return self._retry_at_s
+        if self._journal.problem is not None:
+            # Nobody may be writing any more: a checkpoint finds out whether the disk takes something again.
+            return max(self._retry_at_s, self._journal.failed_at_s + _RETRY_S)
         if files_bytes + journal_bytes > _SMALL_BYTES:
             return math.inf
         latest_s = self._first_change_at_s + _PATIENCE * self._idle_s
@@ -102,6 +106,7 @@ class Upkeep:
     def _checkpoint(self) -> None:
         try:
             self._checkpointer.checkpoint()
+            self.failure = None
         except StorageFailed as error:
             self._put_off(failed(error))
         except Exception as error:
@@ -109,8 +114,7 @@ class Upkeep:
             self._put_off(failed(StorageFailed(repr(error))))
         self._first_change_at_s = monotonic_s()
 
-    def _put_off(self, notice: str) -> None:
+    def _put_off(self, failure: str) -> None:
         self._retry_at_s = monotonic_s() + _RETRY_S
-        log.error("%s", notice)
-        if notice not in self._notices:
-            self._notices.append(notice)
+        self.failure = failure
+        log.error("%s", failure)

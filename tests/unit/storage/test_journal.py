@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from chatapp.errors import Invalid, StorageFailed, StorageFull, StorageReadOnly
+from chatapp.storage import upkeep
 from chatapp.storage.chats import summary_of
 from chatapp.storage.json_store import JsonStore
 from chatapp.storage.operations import ChatPut
 from tests.fakes.files import Fault, FaultyFiles, disk_full, error, no_fault
 from tests.records import a_chat, a_message, a_reply, a_user
+from tests.start.processes import eventually
 from tests.unit.storage.conftest import Opener
 from tests.unit.storage.killed import contents, lay_out, reopened, stored_texts
 
@@ -378,3 +380,50 @@ def test_a_forked_child_cannot_write(open_folder: Opener) -> None:
 
     assert b"before the server split into processes" in os.read(outcome, 1000)
     os.close(outcome)
+
+
+def test_a_full_disk_is_a_problem_until_a_change_is_stored(open_folder: Opener, files: FaultyFiles) -> None:
+    store = open_folder(files)
+    add_text(store, "one")
+    assert store.problem is None
+    files.fault = lambda call, _: disk_full() if call == "write" else None
+    with pytest.raises(StorageFull):
+        add_text(store, "two")
+
+    assert "disk is full" in (store.problem or "")
+    files.fault = no_fault
+    add_text(store, "three")
+    assert store.problem is None
+
+
+def test_a_problem_goes_away_while_nobody_writes(
+    open_folder: Opener, files: FaultyFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_RETRY_S", 0.05)
+    store = open_folder(files)
+    store.chats.add(a_chat(ALICE))
+    files.fault = lambda call, _: disk_full() if call == "write" else None
+    with pytest.raises(StorageFull):
+        add_text(store, "one")
+    assert store.problem is not None
+
+    files.fault = no_fault
+
+    eventually(lambda: store.problem is None)
+    add_text(store, "two")
+    assert texts(store) == ["two"]
+
+
+def test_a_failed_sync_is_a_problem_until_there_are_new_files(
+    open_folder: Opener, files: FaultyFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_RETRY_S", 0.05)
+    store = open_folder(files)
+    files.fault = lambda call, _: error(errno.EIO) if call == "sync" else None
+    with pytest.raises(StorageFailed):
+        add_text(store, "one")
+    assert "reported an error" in (store.problem or "")
+
+    files.fault = no_fault
+
+    eventually(lambda: store.problem is None)
