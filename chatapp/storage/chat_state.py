@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
+from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from chatapp.models import ChatSummary, Message
@@ -17,11 +19,15 @@ from chatapp.storage.snapshot import Line
 MESSAGES_MARK = b',"messages":['
 STREAMING_MARK = b'"status":"streaming"'
 _SUMMARY_BYTES = 4096
+_MESSAGES = TypeAdapter(tuple[Message, ...])
+_NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class ChatState:
     """Never changed, only replaced, so that a reader or a checkpoint may hold on to it.
+
+    Messages are kept as the JSON that a snapshot will hold: a third of what they take when parsed.
 
     Args:
         line: the messages that a snapshot holds; ``None`` for a chat that is in none.
@@ -31,62 +37,81 @@ class ChatState:
 
     summary: ChatSummary
     line: Line | None = None
-    added: tuple[Message, ...] = ()
-    replaced: Mapping[str, Message] = field(default_factory=dict)
+    added: tuple[bytes, ...] = ()
+    replaced: Mapping[str, bytes] = field(default_factory=lambda: _NOTHING)
 
     def with_summary(self, summary: ChatSummary) -> ChatState:
-        return replace(self, summary=summary)
+        return ChatState(summary, self.line, self.added, self.replaced)
 
     def with_added(self, message: Message) -> ChatState:
         """Return the chat with one more message; its ``updated_at`` never runs backwards."""
-        updated_at = max(self.summary.updated_at, message.created_at)
-        summary = self.summary.model_copy(update={"updated_at": updated_at})
-        return replace(self, summary=summary, added=(*self.added, message))
+        summary = self.summary
+        if message.created_at > summary.updated_at:
+            summary = summary.model_copy(update={"updated_at": message.created_at})
+        return ChatState(summary, self.line, (*self.added, text_of(message)), self.replaced)
 
     def with_replaced(self, message: Message) -> ChatState:
         """Return the chat with another state of the message that has the same id."""
-        if any(each.id == message.id for each in self.added):
-            return replace(self, added=tuple(message if m.id == message.id else m for m in self.added))
-        return replace(self, replaced={**self.replaced, message.id: message})
+        start, text = _start(message.id), text_of(message)
+        if any(each.startswith(start) for each in self.added):
+            added = tuple(text if each.startswith(start) else each for each in self.added)
+            return ChatState(self.summary, self.line, added, self.replaced)
+        replaced = MappingProxyType({**self.replaced, message.id: text})
+        return ChatState(self.summary, self.line, self.added, replaced)
 
     def recent(self, message_id: str) -> Message | None:
         """Return a message that was added or replaced since the snapshot, or ``None``."""
-        if message_id in self.replaced:
-            return self.replaced[message_id]
-        return next((each for each in reversed(self.added) if each.id == message_id), None)
+        text = self.replaced.get(message_id)
+        if text is None:
+            start = _start(message_id)
+            text = next((each for each in reversed(self.added) if each.startswith(start)), None)
+        return None if text is None else Message.model_validate_json(text)
 
     def may_hold(self, message_id: str) -> bool:
         """Return ``False`` when the snapshot's line certainly has no message with this id, without parsing it."""
-        return self.line is not None and b'{"id":' + _json(message_id) in self.line.members()
+        return self.line is not None and _start(message_id) in self.line.members()
 
     def streaming(self) -> list[Message]:
         """Return the messages whose status is ``streaming``; the line is parsed only when it holds one."""
         if self.line is not None and STREAMING_MARK in self.line.members():
-            return [each for each in self.messages() if each.status == "streaming"]
-        return [each for each in (*self.replaced.values(), *self.added) if each.status == "streaming"]
+            messages = self.messages()
+        else:
+            messages = _parsed(
+                each for each in (*self.replaced.values(), *self.added) if STREAMING_MARK in each
+            )
+        return [each for each in messages if each.status == "streaming"]
 
     def messages(self) -> tuple[Message, ...]:
         """Return all messages in order. Raises ``StoreDamaged`` when the line cannot be read any more."""
-        return (*self._line_messages(), *self.added)
+        newer = {key: Message.model_validate_json(text) for key, text in self.replaced.items()}
+        return tuple(newer.get(each.id, each) for each in _parsed((*self._line_texts(), *self.added)))
 
-    def _line_messages(self) -> Iterable[Message]:
-        if self.line is None:
-            return []
-        stored = from_json(b"[" + split_members(self.line.members())[1] + b"]")
-        parsed = [Message.model_validate(each) for each in stored]
-        return [self.replaced.get(each.id, each) for each in parsed]
+    def _line_texts(self) -> Iterable[bytes]:
+        """Return the line's messages as one piece of JSON, or nothing when it has none."""
+        stored = split_members(self.line.members())[1] if self.line else b""
+        return [stored] if stored else []
 
     def members(self) -> bytes:
         """Return the chat's JSON for a snapshot, after the opening brace. Old messages are not parsed."""
         summary = self.summary.model_dump_json(exclude={"id"}).encode()
-        return summary[1:-1] + MESSAGES_MARK + b",".join(self._message_texts()) + b"]}"
-
-    def _message_texts(self) -> Iterable[bytes]:
+        texts: Iterable[bytes] = (*self._line_texts(), *self.added)
         if self.replaced:
-            yield from (each.model_dump_json().encode() for each in self._line_messages())
-        elif self.line is not None and (stored := split_members(self.line.members())[1]):
-            yield stored
-        yield from (each.model_dump_json().encode() for each in self.added)
+            texts = (self.replaced.get(each.id) or text_of(each) for each in _parsed(texts))
+        return summary[1:-1] + MESSAGES_MARK + b",".join(texts) + b"]}"
+
+
+def text_of(message: Message) -> bytes:
+    """Return a message as the files hold it."""
+    return message.model_dump_json().encode()
+
+
+def _parsed(texts: Iterable[bytes]) -> tuple[Message, ...]:
+    return _MESSAGES.validate_json(b"[" + b",".join(texts) + b"]")
+
+
+def _start(message_id: str) -> bytes:
+    """Return how the text of a message with this id begins, up to the next field."""
+    return b'{"id":' + _json(message_id) + b","
 
 
 def _json(text: str) -> bytes:

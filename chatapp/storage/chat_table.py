@@ -120,31 +120,33 @@ class ChatTable:
         """Return a chat with its messages, or ``None``."""
         with self._lock:
             state = self._state(chat_id)
-            messages = self._read_messages(chat_id, state) if state else ()
-        return Chat.model_construct(**dict(state.summary), messages=messages) if state else None
+            messages = self._messages.get(chat_id)
+        if state is None:
+            return None
+        if messages is None:
+            messages = self._read_messages(chat_id, state)
+        return Chat.model_construct(**dict(state.summary), messages=messages)
 
     def _read_messages(self, chat_id: str, state: ChatState) -> tuple[Message, ...]:
-        messages = self._messages.get(chat_id)
-        if messages is None:
-            messages = state.messages()
-            self._messages.put(chat_id, messages)
+        """Parse a chat without holding others up, and keep it unless it has changed meanwhile."""
+        messages = state.messages()
+        with self._lock:
+            if self._state(chat_id) is state:
+                self._messages.put(chat_id, messages)
         return messages
 
     def message(self, chat_id: str, message_id: str) -> Message | None:
         """Return a message; ``None`` when it or its chat does not exist. Costs little for one that does not."""
         with self._lock:
-            return self._message(chat_id, message_id)
-
-    def _message(self, chat_id: str, message_id: str) -> Message | None:
-        state = self._state(chat_id)
+            state = self._state(chat_id)
+            messages = self._messages.get(chat_id)
         if state is None:
             return None
         if recent := state.recent(message_id):
             return recent
-        messages = self._messages.get(chat_id)
         if messages is None:
             messages = self._read_messages(chat_id, state) if state.may_hold(message_id) else ()
-        return next((each for each in messages if each.id == message_id), None)
+        return _with_id(messages, message_id)
 
     def summaries(self, owner_id: str) -> list[ChatSummary]:
         """Return the owner's chats in no order."""
@@ -221,7 +223,8 @@ class ChatTable:
 
     def _continue(self, part: MessagePart) -> None:
         """Add a part to a streaming message; one that is there already or does not connect changes nothing."""
-        message = self._message(part.chat_id, part.message_id)
+        state = self._state(part.chat_id)
+        message = state and (state.recent(part.message_id) or _with_id(state.messages(), part.message_id))
         if message is None or message.status != "streaming":
             return
         before: str = getattr(message, part.field)
@@ -247,3 +250,7 @@ class ChatTable:
             for chat_id, state in looked_at.items():
                 if state is not None:
                     self._keep(chat_id, ChatState(state.summary, snapshot.line(chat_id)))
+
+
+def _with_id(messages: Iterable[Message], message_id: str) -> Message | None:
+    return next((each for each in messages if each.id == message_id), None)
