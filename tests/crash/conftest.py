@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from tests.start.conftest import start_server as start_server
+
 ROUNDS_IN_CI = 20
 
 
