@@ -22,7 +22,7 @@ from pathlib import Path
 
 from chatapp.ids import new_id
 from chatapp.models import Chat, Message
-from chatapp.storage.chat_state import ChatState
+from chatapp.storage.chat_state import ChatState, text_of
 from chatapp.storage.files import Files
 from chatapp.storage.json_store import JsonStore, open_store
 from chatapp.storage.lines import Head
@@ -45,7 +45,7 @@ def a_chat() -> Chat:
 def lay_out(folder: Path, chats: int) -> None:
     """Make a data folder with so many chats in chats.json."""
     open_store(folder, checkpoint_after_s=math.inf).close()
-    messages = tuple(a_message() for _ in range(MESSAGES_PER_CHAT))
+    messages = tuple(text_of(a_message()) for _ in range(MESSAGES_PER_CHAT))
     writer = SnapshotWriter(Files(), folder / "chats.json", Head("chats", seq=0, gen=1, count=chats))
     for _ in range(chats):
         writer.add(new_id(), ChatState(a_chat(), added=messages).members())

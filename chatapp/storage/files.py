@@ -18,6 +18,7 @@ from chatapp.errors import StorageFailed, StorageFull, StorageReadOnly
 
 _READ_BYTES = 1 << 20
 _WRITE_BYTES = 1 << 20
+_DIRECT_BYTES = 1 << 16
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -166,6 +167,11 @@ class SequentialWriter:
         return self._written_bytes + len(self._block)
 
     def write(self, data: bytes) -> None:
+        if len(data) >= _DIRECT_BYTES:
+            self.flush()
+            write_all(self._files, self._fd, data, self._written_bytes)
+            self._written_bytes += len(data)
+            return
         self._block += data
         if len(self._block) >= _WRITE_BYTES:
             self.flush()
