@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import os
+import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
+
+from chatapp.errors import StorageFailed
+
+log = logging.getLogger(__name__)
+
+_KEY = re.compile(r"[ -~]{32,}")
+_CODE = re.compile(r"[0-9a-f]{4}(-[0-9a-f]{4}){3}")
 
 
 def load_or_make_key(path: Path) -> str:
-    """Return the signing key kept at ``path``, making it (64 hex digits) at the first start."""
-    try:
-        key = path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        key = ""
-    return key if len(key) >= 32 else _write_new(path, secrets.token_hex(32))
+    """Return the signing key kept at ``path``, making it (64 hex digits) at the first start.
+
+    What cannot be a key, such as half of one, is replaced: it could be guessed. Raises ``StorageFailed`` when the
+    file cannot be read or written.
+    """
+    key = _read(path)
+    if key and _KEY.fullmatch(key):
+        return key
+    if key is not None:
+        log.warning("%s was damaged. A new key was made, so everybody has to sign in again.", path)
+    return _write_new(path, secrets.token_hex(32))
 
 
 class SetupCodeFile:
@@ -24,15 +39,13 @@ class SetupCodeFile:
         self._path = path
 
     def prepare(self) -> str:
-        """Return the code, making it when there is none yet."""
+        """Return the code, making it when there is none yet. Raises ``StorageFailed``."""
         return self.read() or _write_new(self._path, "-".join(secrets.token_hex(2) for _ in range(4)))
 
     def read(self) -> str | None:
-        """Return the code, or ``None`` when it was used or never made."""
-        try:
-            return self._path.read_text(encoding="ascii").strip() or None
-        except FileNotFoundError:
-            return None
+        """Return the code, or ``None`` when it was used, never made, or is only a part of one."""
+        code = _read(self._path)
+        return code if code and _CODE.fullmatch(code) else None
 
     def fits(self, code: str) -> bool:
         """Return whether this is the code; compared in constant time."""
@@ -40,20 +53,41 @@ class SetupCodeFile:
         return wanted is not None and hmac.compare_digest(wanted.encode(), code.strip().lower().encode())
 
     def used(self) -> None:
-        """Forget the code."""
-        self._path.unlink(missing_ok=True)
+        """Forget the code. Where the file cannot be removed it stays and is worth nothing."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> str | None:
+    """Return the text of a file, ``None`` when there is none. Raises ``StorageFailed``."""
+    try:
+        return path.read_bytes().decode("ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> StorageFailed:
+    return StorageFailed(
+        f"{path} cannot be used: {error.strerror or error}. Check that it is a file which belongs to this user, "
+        "or remove it: the next start makes a new one.",
+        detail=str(error),
+    )
 
 
 def _write_new(path: Path, text: str) -> str:
     """Write a secret aside and move it into place, so that no reader ever sees half of it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".tmp")
-    aside.unlink(missing_ok=True)
-    with os.fdopen(
-        os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii"
-    ) as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        aside.unlink(missing_ok=True)
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "w", encoding="ascii") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise _unusable(path, error) from error
     return text

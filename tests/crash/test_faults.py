@@ -1,115 +1,196 @@
-"""The N-th call to the file system fails, for every N: a refusal at worst, and nothing acknowledged is lost."""
+"""The N-th call to the file system fails, for every N: a refusal at worst, and nothing acknowledged is lost.
+
+A drawn share of all cases in an everyday run; all of them with ``--rounds 1000`` or more. A case that failed names
+its life and its fault; ``--seed`` draws the same cases again.
+"""
 
 from __future__ import annotations
 
 import errno
-import itertools
 import math
-from collections.abc import Callable, Iterator
+import random
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from chatapp.errors import NotFound, StorageFailed
-from chatapp.models import User
 from chatapp.storage.json_store import JsonStore, open_store
-from tests.fakes.files import FaultyFiles, error
+from chatapp.storage.upkeep import Upkeep
+from tests.crash.conftest import ALL_FROM_ROUNDS
+from tests.crash.lives import LIVES, RESTART, Held, Life, Step, held_by
+from tests.crash.unlucky import ERRORS, Fault, UnluckyFiles
 from tests.memory_folder import memory_folder
-from tests.records import a_chat, a_message, a_reply, a_user
+from tests.records import a_user
+from tests.unit.storage.killed import reopened
 
-Step = Callable[[JsonStore], object]
+DRAWN_CASES = 110
+"""Per life, in an everyday run."""
+CLEAR = (
+    r"The server's disk is full, so this was not saved\. Free some space",
+    r"The server may not write to its data folder, so this was not saved\. Check",
+    r"The server's disk reported an error, so this was not saved\. Try again",
+    r"The server's disk reported an error, so nothing can be saved at the moment\. Try again",
+    r"The data folder \S+ cannot be used: .*\. Check",
+    r"\S+ is damaged at byte \d+: this line (cannot be read|changed on the disk)",
+)
+"""How a refusal may begin."""
 
-ALICE, CHAT, REPLY = "alice-id", "chat-id", "reply-id"
-FINAL = a_reply("the end", id=REPLY, status="complete")
+
+@dataclass
+class Lived:
+    """How far a life came."""
+
+    store: JsonStore | None
+    acknowledged: list[Step] = field(default_factory=list)
+    refused: list[Step] = field(default_factory=list)
 
 
-def add(text: str) -> Step:
-    return lambda store: store.chats.add_messages(ALICE, CHAT, [a_message(text)])
+@pytest.fixture(autouse=True)
+def no_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing happen beside the steps, so that a case fails again in the same way."""
+    monkeypatch.setattr(Upkeep, "start", lambda _: None)
+    monkeypatch.setattr(Upkeep, "stop", lambda _: None)
 
 
-def checkpoint(store: JsonStore) -> None:
+def open_with(folder: Path, files: UnluckyFiles) -> JsonStore | None:
+    try:
+        return open_store(folder, files=files, checkpoint_after_s=math.inf)
+    except StorageFailed as refusal:
+        check_text(refusal)
+        return None
+
+
+def check_text(refusal: StorageFailed) -> None:
+    assert refusal.status == 503
+    assert any(re.match(each, refusal.message) for each in CLEAR), refusal.message
+
+
+def live(life: Life, folder: Path, files: UnluckyFiles) -> Lived:
+    """Go through a life. A refusal in plain words is the worst that may happen."""
+    lived = Lived(open_with(folder, files))
+    for step in life.steps:
+        if step is RESTART and lived.store is not None:
+            lived.store.close()
+            lived.store = open_with(folder, files)
+        elif lived.store is not None:
+            take(step, lived, lived.store, files)
+    return lived
+
+
+def take(step: Step, lived: Lived, store: JsonStore, files: UnluckyFiles) -> None:
+    try:
+        step.call(store, files)
+        lived.acknowledged.append(step)
+    except StorageFailed as refusal:
+        check_text(refusal)
+        lived.refused.append(step)
+    except NotFound:
+        assert lived.refused, step.name  # only what was refused is missing
+    files.is_reading = True
+    check(lived, held_by(store))
+    files.is_reading = False
+
+
+def check(lived: Lived, held: Held) -> None:
+    """Demand everything acknowledged, and what was refused whole or not at all; nothing twice and in order."""
+    wrong = {step.name: step.shown(held) for step in lived.acknowledged if step.shown(held) != "whole"}
+    assert wrong == {}, "acknowledged"
+    half = [step.name for step in lived.refused if step.shown(held) == "half"]
+    assert half == [], "refused"
+    for chat in held.chats.values():
+        ids = [message.id for message in chat.messages]
+        assert len(ids) == len(set(ids)), "doubled"
+        expected = [name for step in lived.acknowledged if (name := step.name) in held.texts(chat.id)]
+        assert [text for text in held.texts(chat.id) if text in expected] == expected, "order"
+
+
+def goes_on(store: JsonStore) -> None:
+    """Demand that the store accepts again, at the latest after a checkpoint into new files."""
+    dora = a_user("dora", id="dora-id")
+    with suppress(StorageFailed):
+        store.users.add(dora)
+        return
     store.checkpoint()
+    store.users.add(dora)
 
 
-LIFE: list[tuple[str, Step]] = [
-    ("user", lambda store: store.users.add(a_user("alice", id=ALICE))),
-    ("chat", lambda store: store.chats.add(a_chat(ALICE, id=CHAT))),
-    ("one", add("one")),
-    ("files", checkpoint),
-    ("two", add("two")),
-    ("reply", lambda store: store.chats.add_messages(ALICE, CHAT, [a_reply(id=REPLY)])),
-    ("part", lambda store: store.chats.append_part(ALICE, CHAT, REPLY, 0, "the")),
-    ("files", checkpoint),
-    ("the end", lambda store: store.chats.finish_message(ALICE, CHAT, FINAL)),
-    ("three", add("three")),
-]
-"""What a store lives through. Texts are called by their content."""
-TEXTS = {"one", "two", "the end", "three"}
+@contextmanager
+def killed(folder: Path) -> Iterator[JsonStore]:
+    """Open what a kill at this moment would leave."""
+    left = folder.with_name(folder.name + "-left")
+    shutil.copytree(folder, left)
+    with reopened(left) as store:
+        yield store
+    shutil.rmtree(left)
 
 
-def live(folder: Path, files: FaultyFiles) -> set[str]:
-    """Go through a store's life and return which steps were acknowledged. A refusal is all that may happen else."""
-    try:
-        store = open_store(folder, files=files, checkpoint_after_s=math.inf)
-    except StorageFailed:
-        return set()
-    try:
-        return {name for name, step in LIFE if was_acknowledged(step, store)}
-    finally:
-        store.close()
+def check_case(life: Life, folder: Path, fault: Fault) -> None:
+    files = UnluckyFiles(fault)
+    lived = live(life, folder, files)
+    files.heal()
+    if folder.exists():
+        with killed(folder) as after:
+            check(lived, held_by(after))
+    store = lived.store or open_store(folder, files=files, checkpoint_after_s=math.inf)
+    goes_on(store)
+    check(lived, held_by(store))
+    with killed(folder) as after:
+        check(lived, held_by(after))
+        assert after.users.get("dora-id").username == "dora"
+    store.close()
+    with reopened(folder) as after:
+        check(lived, held_by(after))
+        assert after.users.get("dora-id").username == "dora"
+    kept = b"".join(path.read_bytes() for path in folder.glob("quarantine/*"))
+    assert [each for each in life.kept_bytes if each not in kept] == []
 
 
-def was_acknowledged(step: Step, store: JsonStore) -> bool:
-    try:
-        step(store)
-    except (StorageFailed, NotFound):
-        return False
-    finally:
-        assert isinstance(store.users.all(), tuple)
-    return True
+def calls_of(life: Life, folder: Path) -> int:
+    """Return the number of calls of a life in which nothing fails."""
+    files = UnluckyFiles()
+    lived = live(life, folder, files)
+    assert len(lived.acknowledged) + len(lived.refused) == sum(step is not RESTART for step in life.steps)
+    calls = files.count
+    assert lived.store is not None
+    lived.store.close()
+    return calls
 
 
-def calls_of_a_whole_life(folder: Path) -> int:
-    files = FaultyFiles(syncs=False)
-    assert live(folder, files) == {name for name, _ in LIFE}
-    return len(files.calls)
+def all_faults(calls: int) -> list[Fault]:
+    return [
+        Fault(place, number, lasts, is_late)
+        for place in range(calls)
+        for number in ERRORS
+        for lasts in (False, True)
+        for is_late in (False, True)
+        if not (number == errno.EINTR and lasts)
+    ]
 
 
-@pytest.fixture
-def quick_folder() -> Iterator[Path]:
-    with memory_folder() as folder:
-        yield folder
-
-
-@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EACCES, errno.EMFILE])
+@pytest.mark.crash
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("life", LIVES, ids=[life.name for life in LIVES])
 def test_a_call_that_fails_costs_no_acknowledged_change(
-    quick_folder: Path, number: int, lasting: bool
+    life: Life, rounds: int, chance: random.Random
 ) -> None:
-    calls = calls_of_a_whole_life(quick_folder / "whole")
-
-    for place in range(calls):
-        folder = quick_folder / f"{place}"
-        files = FaultyFiles(syncs=False)
-        counter = itertools.count()
-        files.fault = lambda *_, counter=counter, place=place: (
-            error(number) if (at := next(counter)) == place or (lasting and at > place) else None
-        )
-        acknowledged = live(folder, files)
-
-        after = open_store(folder, files=FaultyFiles(syncs=False), checkpoint_after_s=math.inf)
-        texts = [text for text in texts_of(after) if text in TEXTS]
-        after.close()
-        assert acknowledged & TEXTS <= set(texts), f"call {place}: {files.calls[place]}"
-        assert len(texts) == len(set(texts)), f"call {place}: {files.calls[place]}"
-        assert ("user" in acknowledged) <= has_alice(after), f"call {place}: {files.calls[place]}"
-
-
-def texts_of(store: JsonStore) -> list[str]:
-    chats = [store.chats.get(ALICE, summary.id) for summary in store.chats.list(ALICE)]
-    return [message.content for chat in chats for message in chat.messages]
-
-
-def has_alice(store: JsonStore) -> bool:
-    user: User | None = store.users.by_name("alice")
-    return user is not None and user.is_root
+    with memory_folder() as top:
+        life.prepare(top / "prepared")
+        (top / "prepared").mkdir(exist_ok=True)
+        shutil.copytree(top / "prepared", top / "counted")
+        faults = all_faults(calls_of(life, top / "counted"))
+        drawn = faults if rounds >= ALL_FROM_ROUNDS else chance.sample(faults, min(DRAWN_CASES, len(faults)))
+        for fault in drawn:
+            folder = top / "data"
+            shutil.copytree(top / "prepared", folder)
+            try:
+                check_case(life, folder, fault)
+            except Exception as problem:
+                problem.add_note(f"life {life.name}, {fault}")
+                raise
+            shutil.rmtree(folder)
+    print(f"{life.name}: {len(drawn)} of {len(faults)} faults")

@@ -1,6 +1,7 @@
 """kill -9 of the real server under load: what it acknowledged is there when it comes back, once and in order.
 
-``pytest tests/crash/test_real_server.py --rounds 300`` for the long run; ``--seed`` repeats the moments of a run.
+``pytest tests/crash/test_real_server.py --server-rounds 300`` for the long run;
+``--seed`` repeats the moments of a run.
 """
 
 from __future__ import annotations
@@ -128,14 +129,14 @@ def all_complaints(crowd: Sequence[Writer]) -> list[str]:
 
 @pytest.mark.timeout(0)
 def test_a_killed_server_keeps_every_acknowledged_message_once_and_in_order(
-    open_site: Callable[[], Site], rounds: int, chance: random.Random
+    open_site: Callable[[], Site], server_rounds: int, chance: random.Random
 ) -> None:
     acknowledged = 0
     victims = ["worker", "gunicorn", "supervisor", "everything"]
-    for first in range(0, rounds, ROUNDS_PER_FOLDER):
+    for first in range(0, server_rounds, ROUNDS_PER_FOLDER):
         site = open_site()
         crowd = a_crowd(site.server, chance)
-        for number in range(first, min(rounds, first + ROUNDS_PER_FOLDER)):
+        for number in range(first, min(server_rounds, first + ROUNDS_PER_FOLDER)):
             victim, after_s = victims[number % len(victims)], chance.uniform(0.05, 0.8)
             kill_under_load(site, crowd, victim, after_s)
             assert all_complaints(crowd) == [], f"round {number}: {victim} after {after_s:.3f} s"
@@ -143,8 +144,8 @@ def test_a_killed_server_keeps_every_acknowledged_message_once_and_in_order(
                 writer.write_for_certain()
         acknowledged += sum(len(writer.promises.acknowledged) for writer in crowd)
         site.server.kill()
-    assert acknowledged > rounds * len(PEOPLE) * CHATS_EACH
-    print(f"{rounds} kills, {acknowledged} acknowledged messages, nothing lost, nothing doubled")
+    assert acknowledged > server_rounds * len(PEOPLE) * CHATS_EACH
+    print(f"{server_rounds} kills, {acknowledged} acknowledged messages, nothing lost, nothing doubled")
 
 
 def test_a_message_sent_again_after_the_kill_adds_nothing(
