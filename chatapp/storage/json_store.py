@@ -16,6 +16,7 @@ from chatapp.storage.locks import FolderLock, Turns
 from chatapp.storage.operations import Operation, UserDelete, UserPut
 from chatapp.storage.parts import PartBuffer
 from chatapp.storage.recovery import Recovered, create_missing, load, repair
+from chatapp.storage.restore import finish_restore
 from chatapp.storage.upkeep import Upkeep
 from chatapp.storage.users import JsonUserRepository
 
@@ -57,6 +58,7 @@ def open_store(
 
 
 def _open_locked(files: Files, layout: Layout, lock: FolderLock, checkpoint_after_s: float) -> JsonStore:
+    finish_restore(files, layout)
     files.make_folder(layout.journal)
     create_missing(files, layout)
     recovered = load(files, layout)
@@ -84,8 +86,9 @@ class JsonStore:
         self._users = recovered.users
         self._chats = recovered.chats
         self._closed = False
-        journal_file = continue_journal(files, layout.journal, recovered.reader.newest)
-        self._journal = Journal(journal_file, recovered.reader.last_number, self._apply)
+        reader = recovered.reader
+        journal_file = continue_journal(files, layout.journal, reader.newest, reader.filled)
+        self._journal = Journal(journal_file, reader.last_number, self._apply)
         self._checkpointer = Checkpointer(
             files, layout, lock, self._journal, self._users, self._chats,
             recovered.snapshots, recovered.saved_number, notices.append,
