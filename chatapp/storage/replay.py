@@ -53,12 +53,13 @@ class JournalReader:
         seq: the number of the last record that is known without the journal.
 
     After :meth:`records` has ended, ``last_number`` is the number of the last record, ``torn`` the part that has
-    to be cut off, if any, and ``newest`` the newest generation.
+    to be cut off, if any, ``newest`` the newest generation and ``filled`` the last one that holds any, if one does.
     """
 
     def __init__(self, files: Files, folder: Path, first: int, seq: int) -> None:
         self.last_number = seq
         self.torn: Torn | None = None
+        self.filled: int | None = None
         self._files = files
         self._folder = folder
         self._generations = [each for each in generations(files, folder) if each >= first]
@@ -76,10 +77,10 @@ class JournalReader:
         contents = [
             (each, read_whole(self._files, generation_path(self._folder, each))) for each in self._generations
         ]
-        filled = [generation for generation, content in contents if content]
+        self.filled = max((generation for generation, content in contents if content), default=None)
         for generation, content in contents:
             path = generation_path(self._folder, generation)
-            for record in self._file_records(path, content, is_last=filled[-1:] == [generation]):
+            for record in self._file_records(path, content, is_last=generation == self.filled):
                 if record.number != self.last_number + 1:
                     raise damaged(
                         path, content.find(record.line), f"record {self.last_number + 1} is missing"
