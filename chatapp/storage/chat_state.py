@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +19,8 @@ from chatapp.storage.snapshot import Line
 
 MESSAGES_MARK = b',"messages":['
 STREAMING_MARK = b'"status":"streaming"'
-_SUMMARY_BYTES = 4096
+_SUMMARY_BYTES = 1024
+_MESSAGE = TypeAdapter(Message).serializer
 _MESSAGES = TypeAdapter(tuple[Message, ...])
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
@@ -30,34 +32,42 @@ class ChatState:
     Messages are kept as the JSON that a snapshot will hold: a third of what they take when parsed.
 
     Args:
+        put: the summary as it was last put; messages that were added since may have moved its ``updated_at`` on.
         line: the messages that a snapshot holds; ``None`` for a chat that is in none.
         added: messages after those of the line, in order.
         replaced: newer states of messages of the line, by message id.
+        newest_at: the time of the newest message, when it is later than what was put.
     """
 
-    summary: ChatSummary
+    put: ChatSummary
     line: Line | None = None
     added: tuple[bytes, ...] = ()
     replaced: Mapping[str, bytes] = field(default_factory=lambda: _NOTHING)
+    newest_at: datetime | None = None
+
+    @property
+    def summary(self) -> ChatSummary:
+        """The chat without its messages, as it is now."""
+        return self.put.model_copy(update={"updated_at": self.newest_at}) if self.newest_at else self.put
 
     def with_summary(self, summary: ChatSummary) -> ChatState:
         return ChatState(summary, self.line, self.added, self.replaced)
 
     def with_added(self, message: Message) -> ChatState:
         """Return the chat with one more message; its ``updated_at`` never runs backwards."""
-        summary = self.summary
-        if message.created_at > summary.updated_at:
-            summary = summary.model_copy(update={"updated_at": message.created_at})
-        return ChatState(summary, self.line, (*self.added, text_of(message)), self.replaced)
+        newest_at = self.newest_at
+        if message.created_at > (newest_at or self.put.updated_at):
+            newest_at = message.created_at
+        return ChatState(self.put, self.line, (*self.added, text_of(message)), self.replaced, newest_at)
 
     def with_replaced(self, message: Message) -> ChatState:
         """Return the chat with another state of the message that has the same id."""
         start, text = _start(message.id), text_of(message)
         if any(each.startswith(start) for each in self.added):
             added = tuple(text if each.startswith(start) else each for each in self.added)
-            return ChatState(self.summary, self.line, added, self.replaced)
+            return ChatState(self.put, self.line, added, self.replaced, self.newest_at)
         replaced = MappingProxyType({**self.replaced, message.id: text})
-        return ChatState(self.summary, self.line, self.added, replaced)
+        return ChatState(self.put, self.line, self.added, replaced, self.newest_at)
 
     def recent(self, message_id: str) -> Message | None:
         """Return a message that was added or replaced since the snapshot, or ``None``."""
@@ -102,7 +112,7 @@ class ChatState:
 
 def text_of(message: Message) -> bytes:
     """Return a message as the files hold it."""
-    return message.model_dump_json().encode()
+    return _MESSAGE.to_json(message)
 
 
 def _parsed(texts: Iterable[bytes]) -> tuple[Message, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,9 +85,13 @@ class FrozenChats:
 
 
 class ChatTable:
-    """The chats that readers see: those of the snapshot, with every durable change since. Safe for any thread."""
+    """The chats that readers see: those of the snapshot, with every durable change since. Safe for any thread.
 
-    def __init__(self, snapshot: Snapshot, index: ChatIndex) -> None:
+    Args:
+        held: chats whose lines in the snapshot cannot be used as they are.
+    """
+
+    def __init__(self, snapshot: Snapshot, index: ChatIndex, held: Iterable[ChatState] = ()) -> None:
         self._snapshot = snapshot
         self._owners = index.owners
         self._streaming = index.streaming
@@ -98,6 +102,17 @@ class ChatTable:
         """Some chats that do not, kept because they were looked at."""
         self._messages = MessageCache()
         self._lock = threading.Lock()
+        for state in held:
+            self._hold(state)
+
+    def _hold(self, state: ChatState) -> None:
+        chat_id, owner_id = state.summary.id, state.summary.owner_id
+        self._change(chat_id, state)
+        self._owners.setdefault(owner_id, set()).add(chat_id)
+        if state.summary.deleted_at:
+            self._deleted.add(chat_id)
+        if state.streaming():
+            self._streaming.add(chat_id)
 
     def state(self, chat_id: str) -> ChatState | None:
         """Return a chat, or ``None``."""
@@ -157,6 +172,11 @@ class ChatTable:
     def ids_of(self, owner_id: str) -> list[str]:
         with self._lock:
             return sorted(self._owners.get(owner_id, ()))
+
+    def count_without(self, user_ids: Container[str]) -> int:
+        """Return how many chats belong to nobody of these."""
+        with self._lock:
+            return sum(len(chats) for owner_id, chats in self._owners.items() if owner_id not in user_ids)
 
     def deleted(self) -> list[ChatSummary]:
         """Return all chats that carry ``deleted_at``; only those that may are looked at."""
@@ -224,7 +244,9 @@ class ChatTable:
     def _continue(self, part: MessagePart) -> None:
         """Add a part to a streaming message; one that is there already or does not connect changes nothing."""
         state = self._state(part.chat_id)
-        message = state and (state.recent(part.message_id) or _with_id(state.messages(), part.message_id))
+        if state is None:
+            return
+        message = state.recent(part.message_id) or _with_id(state.messages(), part.message_id)
         if message is None or message.status != "streaming":
             return
         before: str = getattr(message, part.field)
