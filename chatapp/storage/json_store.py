@@ -93,12 +93,22 @@ class JsonStore:
             files, layout, lock, self._journal, self._users, self._chats,
             recovered.snapshots, recovered.saved_number, notices.append,
         )  # fmt: skip
+        if recovered.is_changed:
+            self._write_anew()
         turns = Turns()
         self.users = JsonUserRepository(self._users, self._chats, self._journal, turns)
         self._parts = PartBuffer(self._journal)
         self.chats = JsonChatRepository(self._chats, self._journal, self._parts, turns)
         self._upkeep = Upkeep(self._journal, self._parts, self._checkpointer, checkpoint_after_s)
         self._upkeep.start()
+
+    def _write_anew(self) -> None:
+        """Give files that others changed the server's form, before anything else happens to them."""
+        try:
+            self._checkpointer.checkpoint()
+        except BaseException:
+            self._journal.close(StorageFailed("The server did not start, so this was not saved."))
+            raise
 
     def _apply(self, operation: Operation) -> None:
         if isinstance(operation, UserPut | UserDelete):

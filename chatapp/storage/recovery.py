@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from pathlib import Path
-from zlib import crc32
 
 from chatapp.errors import StoreDamaged
-from chatapp.models import User
-from chatapp.storage.chat_table import ChatIndex, ChatTable
-from chatapp.storage.files import Files, read_whole, write_aside
+from chatapp.storage.chat_table import ChatTable
+from chatapp.storage.files import Files, read_whole
+from chatapp.storage.imports.entries import as_json
+from chatapp.storage.imports.found import ChatsFile, DataFile, UsersFile
+from chatapp.storage.imports.opening import open_chats, open_users
+from chatapp.storage.imports.values import listed
 from chatapp.storage.journal import JournalFile, generation_path
+from chatapp.storage.keeping import cut_off, keep_original, put_aside
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import Head, Kind
 from chatapp.storage.operations import MessageAdd, MessageDone, UserDelete, UserPut
 from chatapp.storage.replay import JournalReader, Record, generations
-from chatapp.storage.scan import open_snapshot
 from chatapp.storage.snapshot import Snapshot, SnapshotWriter, damaged
 from chatapp.storage.user_table import UserTable
 
 log = logging.getLogger(__name__)
+
+_NO_ROOT = (
+    "No account has the role root, so nobody manages this site. Stop the server and run "
+    "`.venv/bin/flask user set-role NAME root`."
+)
 
 
 @dataclass(slots=True)
@@ -29,15 +35,38 @@ class Recovered:
 
     users: UserTable
     chats: ChatTable
-    snapshots: tuple[Snapshot, Snapshot]
+    files: tuple[UsersFile, ChatsFile]
     reader: JournalReader
     orphans: list[bytes] = field(default_factory=list)
-    """Journal lines about chats that could not be read."""
+    """Journal lines about chats that could not be read, or are gone from chats.json."""
+
+    @property
+    def snapshots(self) -> tuple[Snapshot, Snapshot]:
+        return self.files[0].snapshot, self.files[1].snapshot
+
+    @property
+    def is_changed(self) -> bool:
+        """True when the files were not left as the server wrote them, so that they have to be written anew."""
+        return any(file.is_changed for file in self.files)
 
     @property
     def saved_number(self) -> int:
-        """The last record that both files hold."""
-        return min(snapshot.head.seq for snapshot in self.snapshots)
+        """The last record that both files hold; -1 when they hold it in another form than the server's."""
+        return -1 if self.is_changed else min(snapshot.head.seq for snapshot in self.snapshots)
+
+    @property
+    def remarks(self) -> list[str]:
+        """Lines for root about what others wrote into the files; empty when there is nothing to say."""
+        users_file, chats_file = self.files
+        remarks = users_file.remarks + chats_file.remarks
+        nobodys = self.chats.count_without(self.users.ids()) if users_file.is_changed else 0
+        if nobodys:
+            remarks.append(
+                f"{nobodys} chats in chats.json belong to no account in users.json: they are kept, nobody sees them."
+            )
+        if self.users.count() and not any(user.is_root for user in self.users.all()):
+            remarks.append(_NO_ROOT)
+        return remarks
 
 
 def load(files: Files, layout: Layout) -> Recovered:
@@ -45,39 +74,50 @@ def load(files: Files, layout: Layout) -> Recovered:
 
     Raises ``StoreDamaged`` when a file cannot be trusted, ``FileNotFoundError`` when there is none.
     """
-    users, users_file = _load_users(files, layout.users)
-    chats, chats_file = _load_chats(files, layout.chats)
-    first = min(users_file.head, chats_file.head, key=lambda head: head.gen)
-    reader = JournalReader(files, layout.journal, first.gen, first.seq)
+    users_file = open_users(files, layout.users)
+    chats_file = open_chats(files, layout.chats, users_file.users)
+    _settle_heads(files, layout, users_file, chats_file)
+    first = min(users_file.snapshot.head, chats_file.snapshot.head, key=lambda head: head.gen)
+    may_be_new = users_file.is_plain and chats_file.is_plain
+    reader = JournalReader(files, layout.journal, first.gen, first.seq, may_be_new=may_be_new)
+    users = UserTable(users_file.users, users_file.snapshot.head.site)
+    chats = ChatTable(chats_file.snapshot, chats_file.index, chats_file.held.values())
     recovered = Recovered(users, chats, (users_file, chats_file), reader)
     for record in reader.records():
         _apply(recovered, record)
-    _check_reaches(reader, users_file)
-    _check_reaches(reader, chats_file)
+    for file in recovered.files:
+        _check_reaches(reader, file)
     return recovered
 
 
-def _load_users(files: Files, path: Path) -> tuple[UserTable, Snapshot]:
-    users: list[User] = []
-    snapshot = open_snapshot(files, path, "users", lambda _, members: users.append(_user(members)))
-    if snapshot.broken_lines:
-        broken = snapshot.broken_lines[0]
-        raise damaged(path, broken.offset, broken.reason)
-    return UserTable(users, snapshot.head.site), snapshot
+def _settle_heads(files: Files, layout: Layout, users: UsersFile, chats: ChatsFile) -> None:
+    """Give a plain file its place in the journal: where the other file ends, or at the very beginning.
+
+    Raises ``StoreDamaged`` for an empty file that took the place of a full one.
+    """
+    known = next((file.snapshot.head for file in (users, chats) if not file.is_plain), None)
+    seq, gen = (known.seq, known.gen) if known else (0, min(generations(files, layout.journal), default=1))
+    if users.is_plain and not users.count and (seq or chats.count):
+        raise _was_in_use(users)
+    if chats.is_plain and not chats.count and seq:
+        raise _was_in_use(chats)
+    for file in (users, chats):
+        if file.is_plain:
+            file.snapshot.head = Head(file.snapshot.head.kind, seq, gen, file.count)
 
 
-def _user(members: bytes) -> User:
-    return User.model_validate_json(b"{" + members)
-
-
-def _load_chats(files: Files, path: Path) -> tuple[ChatTable, Snapshot]:
-    index = ChatIndex()
-    snapshot = open_snapshot(files, path, "chats", index.note)
-    return ChatTable(snapshot, index), snapshot
+def _was_in_use(file: DataFile) -> StoreDamaged:
+    return StoreDamaged(
+        f"{file.path} is empty, but the data folder was in use. Nothing was changed. "
+        "Put the file back from a backup, together with the rest of the folder."
+    )
 
 
 def _apply(recovered: Recovered, record: Record) -> None:
     """Apply what the files do not hold yet. Each file has its own place in the journal."""
+    for file in recovered.files:
+        if file.is_plain:
+            raise _journal_goes_on(file)
     users_file, chats_file = recovered.snapshots
     for operation in record.operations:
         if isinstance(operation, UserPut | UserDelete):
@@ -91,10 +131,21 @@ def _apply(recovered: Recovered, record: Record) -> None:
             recovered.chats.apply(operation)
 
 
-def _check_reaches(reader: JournalReader, snapshot: Snapshot) -> None:
-    if reader.last_number < snapshot.head.seq:
-        path = snapshot.path
-        raise damaged(path, 0, f"it is newer than the journal, which ends at record {reader.last_number}")
+def _journal_goes_on(file: DataFile) -> StoreDamaged:
+    return StoreDamaged(
+        f"{file.path} is a file of a simpler layout, but the journal holds changes that go with the file it replaced. "
+        "Nothing was changed. Put that file back, start and stop the server once, and put this one in its place then; "
+        "or run `.venv/bin/flask store repair`."
+    )
+
+
+def _check_reaches(reader: JournalReader, file: DataFile) -> None:
+    if file.is_plain and reader.torn:
+        raise _journal_goes_on(file)
+    if reader.last_number < file.snapshot.head.seq:
+        raise damaged(
+            file.path, 0, f"it is newer than the journal, which ends at record {reader.last_number}"
+        )
 
 
 def create_missing(files: Files, layout: Layout) -> None:
@@ -103,10 +154,15 @@ def create_missing(files: Files, layout: Layout) -> None:
     Raises ``StoreDamaged`` when a file is missing from a folder that was in use.
     """
     missing = [path for path in (layout.users, layout.chats) if not files.exists(path)]
+    existing = generations(files, layout.journal)
     if not missing:
         return
-    _check_unused(files, layout, missing)
-    existing = generations(files, layout.journal)
+    if _is_in_use(files, layout):
+        raise StoreDamaged(
+            f"{missing[0]} is missing, but the data folder was in use. Nothing was changed. "
+            "Put the file back from a backup, together with the rest of the folder, "
+            "or run `.venv/bin/flask store repair`."
+        )
     if not existing:
         JournalFile.create(files, layout.journal, 1).close()
     for path in missing:
@@ -117,35 +173,43 @@ def create_missing(files: Files, layout: Layout) -> None:
     files.sync_folder(layout.folder)
 
 
-def _check_unused(files: Files, layout: Layout, missing: list[Path]) -> None:
+def _is_in_use(files: Files, layout: Layout) -> bool:
+    """Return whether a folder that lacks a file has held anything that goes with it.
+
+    Accounts of a plain file do not count: a folder may be prepared with them alone.
+    """
     journals = [generation_path(layout.journal, each) for each in generations(files, layout.journal)]
-    in_use = any(read_whole(files, path) for path in journals)
-    if layout.users not in missing:
-        in_use = in_use or open_snapshot(files, layout.users, "users", lambda *_: None).head.seq > 0
-    if layout.chats not in missing:
-        in_use = in_use or open_snapshot(files, layout.chats, "chats", lambda *_: None).head.seq > 0
-    if in_use:
-        raise StoreDamaged(
-            f"{missing[0]} is missing, but the data folder was in use. Nothing was changed. "
-            "Put the file back from a backup, together with the rest of the folder."
-        )
+    if any(read_whole(files, path) for path in journals):
+        return True
+    if files.exists(layout.users):
+        found = open_users(files, layout.users)
+        return not found.is_plain and bool(found.snapshot.head.seq or found.count)
+    return files.exists(layout.chats) and _holds_chats(open_chats(files, layout.chats, ()))
+
+
+def _holds_chats(found: ChatsFile) -> bool:
+    return bool(found.snapshot.head.seq or found.count)
 
 
 def repair(files: Files, layout: Layout, recovered: Recovered) -> list[str]:
-    """Put aside what could not be read, cut off what was torn, and return a line for root about each."""
-    notices = []
-    for broken in recovered.snapshots[1].broken_lines:
-        kept = _put_aside(files, layout, f"chats.json-{broken.offset}", broken.content)
-        notices.append(
-            f"A chat in chats.json could not be read (byte {broken.offset}: {broken.reason}). "
-            f"It was put aside as {kept}; all others are here."
-        )
-    if recovered.snapshots[1].broken_lines and recovered.orphans:
-        kept = _put_aside(files, layout, "journal", b"\n".join(recovered.orphans) + b"\n")
-        notices.append(f"Newer messages of chats that could not be read were put aside as {kept}.")
+    """Keep what was changed by others as it was found, put aside what could not be read, cut off what was torn.
+
+    Returns a line for root about each.
+    """
+    if not generations(files, layout.journal):
+        JournalFile.create(files, layout.journal, recovered.reader.newest).close()
+    notices = recovered.remarks
+    for file in recovered.files:
+        if file.is_changed:
+            kept = keep_original(files, layout, file.path)
+            if file.remarks:
+                notices.append(f"{file.path.name} as it was found is kept as {kept}.")
+    notices += _put_lines_aside(files, layout, recovered) + _put_entries_aside(
+        files, layout, recovered.files[1]
+    )
     if torn := recovered.reader.torn:
-        kept = _put_aside(files, layout, f"{torn.path.name}-{torn.offset}", torn.content)
-        _cut(files, torn.path, torn.offset)
+        kept = put_aside(files, layout, f"{torn.path.name}-{torn.offset}", torn.content)
+        cut_off(files, torn.path, torn.offset)
         notices.append(
             f"The server was stopped while it was writing. {len(torn.content)} bytes that had not been saved "
             f"completely were put aside as {kept}; everything that had been saved is here."
@@ -155,21 +219,26 @@ def repair(files: Files, layout: Layout, recovered: Recovered) -> list[str]:
     return notices
 
 
-def _put_aside(files: Files, layout: Layout, name: str, content: bytes) -> str:
-    """Keep bytes in the quarantine folder and return their name there. The same bytes are kept once.
+def _put_lines_aside(files: Files, layout: Layout, recovered: Recovered) -> list[str]:
+    notices = []
+    for broken in recovered.snapshots[1].broken_lines:
+        kept = put_aside(files, layout, f"chats.json-{broken.offset}", broken.content)
+        notices.append(
+            f"A chat in chats.json could not be read (byte {broken.offset}: {broken.reason}). "
+            f"It was put aside as {kept}; all others are here."
+        )
+    if recovered.orphans:
+        kept = put_aside(files, layout, "journal", b"\n".join(recovered.orphans) + b"\n")
+        notices.append(f"Newer messages of chats that are not in chats.json were put aside as {kept}.")
+    return notices
 
-    They are written anew each time: what a start that was cut short has left may be no more than a beginning.
-    """
-    files.make_folder(layout.quarantine)
-    path = layout.quarantine / f"{name}-{crc32(content):08x}"
-    write_aside(files, path, content)
-    return f"quarantine/{path.name}"
 
-
-def _cut(files: Files, path: Path, length: int) -> None:
-    fd = files.open(path, writable=True)
-    try:
-        files.cut(fd, length)
-        files.sync(fd)
-    finally:
-        files.close(fd)
+def _put_entries_aside(files: Files, layout: Layout, found: ChatsFile) -> list[str]:
+    if not found.rejected:
+        return []
+    kept = put_aside(files, layout, "chats.json-entries", as_json(found.rejected))
+    reasons = listed([f"{each.key}: {each.reason}" for each in found.rejected])
+    count = len(found.rejected)
+    return [
+        f"{count} chats in chats.json could not be used ({reasons}). They are in {kept}; all others are here."
+    ]

@@ -51,20 +51,22 @@ class JournalReader:
     Args:
         first: the generation in which to begin.
         seq: the number of the last record that is known without the journal.
+        may_be_new: there may be no journal at all, because none was ever written.
 
     After :meth:`records` has ended, ``last_number`` is the number of the last record, ``torn`` the part that has
     to be cut off, if any, ``newest`` the newest generation and ``filled`` the last one that holds any, if one does.
     """
 
-    def __init__(self, files: Files, folder: Path, first: int, seq: int) -> None:
+    def __init__(self, files: Files, folder: Path, first: int, seq: int, *, may_be_new: bool = False) -> None:
         self.last_number = seq
         self.torn: Torn | None = None
         self.filled: int | None = None
         self._files = files
         self._folder = folder
         self._generations = [each for each in generations(files, folder) if each >= first]
-        self._check_complete(first)
-        self.newest = self._generations[-1]
+        if self._generations or not may_be_new:
+            self._check_complete(first)
+        self.newest = max(self._generations, default=first)
 
     def _check_complete(self, first: int) -> None:
         present = set(self._generations)
@@ -141,5 +143,5 @@ def _missing(path: Path) -> StoreDamaged:
     return StoreDamaged(
         f"{path} is missing: it holds the newest changes. Nothing was changed. "
         "Put the whole data folder back from a backup. "
-        "If only users.json and chats.json were copied on purpose, make an empty file of that name and start again."
+        "If only users.json and chats.json were copied on purpose, run `.venv/bin/flask store repair`."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 
 from chatapp.storage.files import Files, read_blocks
@@ -22,8 +22,8 @@ def open_snapshot(files: Files, path: Path, kind: Kind, visit: Visit) -> Snapsho
     Args:
         visit: called with key and members of each entry, in the order of the file; ``ValueError`` refuses it.
 
-    Raises ``StoreDamaged`` when head, end or count do not fit, ``FileNotFoundError`` when there is no such file.
-    Entries that do not fit are left out and stand in ``broken_lines``.
+    Raises ``StoreDamaged`` when head or end do not fit, ``FileNotFoundError`` when there is no such file.
+    Lines that do not fit are left out and stand in ``broken_lines``. How many there should be is not looked at.
     """
     fd = files.open(path)
     try:
@@ -46,26 +46,28 @@ def _scan(files: Files, path: Path, fd: int, kind: Kind, visit: Visit) -> Snapsh
                 raise damaged(path, offset + len(_END), "something follows after the end")
             break
         for at, entry, key, members in _entries(offset, line, broken):
-            if key in places:
-                raise damaged(path, at, f"the entry {key} occurs twice")
+            if reason := _refusal(visit, places, key, members):
+                broken.append(Damaged(at, entry, reason))
+                continue
             places[key] = at << LENGTH_BITS | len(entry)
             is_regular = is_regular and at == offset
-            _visit(visit, path, at, key, members)
     else:
         raise damaged(path, end, "the file ends early")
-    if len(places) != head.count and not broken:
-        raise damaged(path, end, f"it should hold {head.count} entries and holds {len(places)}")
     snapshot = Snapshot(files, path, fd, head, places)
     snapshot.broken_lines = broken
     snapshot.is_regular = is_regular and not broken
     return snapshot
 
 
-def _visit(visit: Visit, path: Path, offset: int, key: str, members: bytes) -> None:
+def _refusal(visit: Visit, places: Container[str], key: str, members: bytes) -> str | None:
+    """Return why an entry cannot be used although its checksum fits, or ``None``."""
+    if key in places:
+        return f"the entry {key} occurs twice"
     try:
         visit(key, members)
     except ValueError as error:
-        raise damaged(path, offset, f"the entry {key} is not understood ({error})") from error
+        return f"the entry {key} is not understood ({error})"
+    return None
 
 
 def _read_head(path: Path, kind: Kind, line: bytes) -> Head:

@@ -115,7 +115,7 @@ def damaged(path: Path, offset: int, reason: str) -> StoreDamaged:
     """Return the error for a file that cannot be trusted; it names place, reason and cure."""
     return StoreDamaged(
         f"{path} is damaged at byte {offset}: {reason}. Nothing was changed. "
-        "Keep a copy of the data folder as it is, then put this file back from a backup and start again."
+        "Keep a copy of the data folder, then put this file back from a backup, or run `.venv/bin/flask store repair`."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -69,6 +69,9 @@ class UserTable:
 
     def count(self) -> int:
         return len(self._users)
+
+    def ids(self) -> Collection[str]:
+        return self._users.keys()
 
     def _current(self, user: User) -> User:
         """Return the user with the last uses that are known by now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,14 +107,16 @@ def _prepare(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def differences(held: Held, wanted: Held) -> int:
-    """Return in how many users and chats two stores differ; a chat of a changed user does not count again."""
-    users = [
-        each for each in held.users.keys() | wanted.users if held.users.get(each) != wanted.users.get(each)
-    ]
-    chats = [
-        each for each in held.chats.keys() | wanted.chats if held.chats.get(each) != wanted.chats.get(each)
-    ]
-    return max(len(users), len(chats))
+    """Return in how many users and chats two stores differ.
+
+    One that is there under another id counts once, a chat of a changed user does not count again.
+    """
+    return max(_differences(held.users, wanted.users), _differences(held.chats, wanted.chats))
+
+
+def _differences(held: Mapping[str, object], wanted: Mapping[str, object]) -> int:
+    changed = sum(held[each] != wanted[each] for each in held.keys() & wanted)
+    return changed + max(len(held.keys() - wanted), len(wanted.keys() - held))
 
 
 def _are_kept(folder: Path, damaged: bytes, whole: bytes) -> bool:

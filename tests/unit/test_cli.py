@@ -118,7 +118,7 @@ def test_what_is_kept_is_counted(run: Run, data: Path) -> None:
 
 def test_a_damaged_file_is_reported_and_left_as_it_is(run: Run, data: Path) -> None:
     run("user", "create", "alice", "--password", PASSWORD)
-    damaged = (data / "users.json").read_bytes().replace(b'"alice"', b'"alicf"')
+    damaged = (data / "users.json").read_bytes().replace(b'"alice"', b'"alicf')
     (data / "users.json").write_bytes(damaged)
 
     checked = run("store", "check")

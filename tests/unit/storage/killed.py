@@ -63,4 +63,4 @@ def loaded_texts(recovered: Recovered) -> list[str]:
 
 def reports_something(recovered: Recovered) -> bool:
     """Return whether opening the folder would leave a line for root."""
-    return bool(recovered.snapshots[1].broken_lines or recovered.reader.torn)
+    return bool(recovered.snapshots[1].broken_lines or recovered.reader.torn or recovered.remarks)

@@ -330,7 +330,7 @@ def test_a_missing_journal_file_is_refused_with_the_cure(folder: Path, open_fold
     lay_out(folder, {name: content for name, content in left.items() if not name.startswith("journal/")})
 
     with pytest.raises(
-        StoreDamaged, match=r"journal/000000001.jsonl is missing.*make an empty file of that name"
+        StoreDamaged, match=r"journal/000000001.jsonl is missing.*run `.venv/bin/flask store repair`"
     ):
         open_folder()
 
@@ -358,34 +358,25 @@ def test_a_data_file_cut_at_any_byte_is_refused_and_left_alone(
     store.close()
     left = contents(folder)
 
-    for length in range(len(left[name])):
+    only_its_last_newline_is_gone = len(left[name]) - 1
+    for length in range(only_its_last_newline_is_gone):
         (folder / name).write_bytes(left[name][:length])
         with pytest.raises(StoreDamaged, match=f"{name} is damaged at byte"):
             load(Files(), Layout(folder))
 
-    with pytest.raises(StoreDamaged):
+    with pytest.raises(StoreDamaged, match=r"run `.venv/bin/flask store repair`"):
         open_folder()
-    assert contents(folder) == left | {name: left[name][:-1]}
+    assert contents(folder) == left | {name: left[name][:-2]}
 
 
-def test_a_line_that_was_taken_out_is_missed(folder: Path, open_folder: Opener) -> None:
-    store = open_folder()
-    write_some(store, "one")
-    store.chats.add(a_chat("bob-id"))
-    store.close()
-    lines = (folder / "chats.json").read_bytes().splitlines(keepends=True)
-    (folder / "chats.json").write_bytes(b"".join(lines[:1] + lines[2:]))
-
-    with pytest.raises(StoreDamaged, match="it should hold 2 entries and holds 1"):
-        open_folder()
-
-
-@pytest.mark.parametrize("content", [b'{"01kagx": {"messages": []}}', b"{}", b"[]", b"\0" * 200, b"hello\n"])
-def test_a_foreign_file_is_refused_and_left_alone(folder: Path, open_folder: Opener, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"\0" * 200, b"hello\n", b"", b"null", b"{", b"\x80\x04}"])
+def test_what_is_no_data_file_is_refused_and_left_alone(
+    folder: Path, open_folder: Opener, content: bytes
+) -> None:
     open_folder().close()
     (folder / "chats.json").write_bytes(content)
 
-    with pytest.raises(StoreDamaged, match=r"chats.json is damaged at byte 0.*Nothing was changed"):
+    with pytest.raises(StoreDamaged, match=r"chats.json is damaged at byte \d+: .*Nothing was changed"):
         open_folder()
 
     assert (folder / "chats.json").read_bytes() == content
@@ -396,7 +387,7 @@ def test_a_damaged_user_is_refused_with_the_place(folder: Path, open_folder: Ope
     write_some(store, "one")
     store.close()
     content = (folder / "users.json").read_bytes()
-    (folder / "users.json").write_bytes(content.replace(b'"role":"root"', b'"role":"user"'))
+    (folder / "users.json").write_bytes(content.replace(b'"role":"root"', b'"role":"roor"'))
 
     place = content.index(b'"alice"')
     with pytest.raises(StoreDamaged, match=f"users.json is damaged at byte {place}"):
@@ -409,7 +400,7 @@ def test_a_damaged_chat_is_put_aside_and_the_others_are_served(folder: Path, ope
     chats = [store.chats.add(a_chat(alice.id, title=title, messages=(a_message(title),))) for title in "abc"]
     store.close()
     content = (folder / "chats.json").read_bytes()
-    (folder / "chats.json").write_bytes(content.replace(b'"content":"b"', b'"content":"B"'))
+    (folder / "chats.json").write_bytes(content.replace(b'"content":"b"', b'"content":"B'))
 
     after = open_folder()
 
@@ -418,7 +409,7 @@ def test_a_damaged_chat_is_put_aside_and_the_others_are_served(folder: Path, ope
     [kept] = (folder / "quarantine").iterdir()
     assert kept.name in notice
     assert chats[1].id.encode() in kept.read_bytes()
-    assert b'"content":"B"' in kept.read_bytes()
+    assert b'"content":"B' in kept.read_bytes()
 
 
 def test_newer_messages_of_a_damaged_chat_are_put_aside_too(
@@ -429,14 +420,14 @@ def test_newer_messages_of_a_damaged_chat_are_put_aside_too(
     store.checkpoint()
     write_some(store, "acknowledged later")
     left = contents(folder)
-    lay_out(tmp_path / "left", left | {"chats.json": left["chats.json"].replace(b'"old"', b'"0ld"')})
+    lay_out(tmp_path / "left", left | {"chats.json": left["chats.json"].replace(b'"old"', b'"0ld')})
 
     with reopened(tmp_path / "left") as after:
         assert stored_texts(after) == []
         assert len(after.notices) == 2
 
     kept = b"".join(path.read_bytes() for path in (tmp_path / "left" / "quarantine").iterdir())
-    assert b'"0ld"' in kept
+    assert b'"0ld' in kept
     assert b'"acknowledged later"' in kept
 
 
@@ -445,7 +436,7 @@ def test_a_damaged_chat_is_put_aside_once(folder: Path, open_folder: Opener, tmp
     write_some(store, "old")
     store.close()
     left = contents(folder)
-    broken = left | {"chats.json": left["chats.json"].replace(b'"old"', b'"0ld"')}
+    broken = left | {"chats.json": left["chats.json"].replace(b'"old"', b'"0ld')}
     lay_out(tmp_path / "left", broken)
 
     for _ in range(2):

@@ -1,0 +1,1 @@
+"""Data files that were not left as the server wrote them: edited, rewritten by a program, or of a simpler layout."""

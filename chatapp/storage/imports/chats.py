@@ -1,0 +1,199 @@
+"""A chats.json of a simpler layout: a list or an object of chats, or one list of chats per user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from chatapp.ids import new_id, now_utc
+from chatapp.models import Chat, ChatSummary, Message, User
+from chatapp.storage.chat_state import ChatState
+from chatapp.storage.imports.entries import Rejected, state_of_chat
+from chatapp.storage.imports.users import user_id
+from chatapp.storage.imports.values import (
+    field_of,
+    first_of,
+    fitting_id,
+    in_words,
+    lenient,
+    reference,
+    text_of,
+    time_of,
+    without,
+)
+from chatapp.storage.user_table import name_key
+
+_OWNERS = ("owner_id", "user_id", "owner", "user", "username")
+_TITLES = ("title", "name")
+_MESSAGES = ("messages", "history")
+_CONTENTS = ("content", "text", "message")
+_CREATED = ("created_at", "created", "timestamp", "time", "date")
+_UPDATED = ("updated_at", "updated", "last_modified", "modified")
+_ROLES = {
+    "user": "user", "human": "user",
+    "assistant": "assistant", "bot": "assistant", "ai": "assistant", "model": "assistant",
+    "system": "system", "developer": "system",
+    "tool": "tool", "function": "tool",
+}  # fmt: skip
+
+
+class Owners:
+    """Finds an account by what a chat says about its owner: an id, an id from before the import, or a name."""
+
+    def __init__(self, users: Iterable[User]) -> None:
+        users = list(users)
+        self._ids = {user.id for user in users}
+        self._names = {name_key(user.username): user.id for user in users}
+
+    def find(self, value: Any) -> str | None:
+        """Return the id of the account, or ``None``."""
+        if isinstance(value, dict):
+            value = first_of(value, ("id", "username", "name"))
+        known = reference(value)
+        if known is None:
+            return None
+        return next((each for each in (known, user_id(known)) if each in self._ids), None) or self._names.get(
+            name_key(known)
+        )
+
+
+@dataclass(slots=True)
+class PlainChats:
+    """The chats of a plain file, by id, and those that could not be used."""
+
+    held: dict[str, ChatState] = field(default_factory=dict)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def read_chats(document: Any, owners: Owners) -> PlainChats:
+    """Return the chats of a plain document, which is emptied meanwhile. Raises ``ValueError`` when it is no such."""
+    found = PlainChats()
+    for key, owner, value in _records(document, owners):
+        try:
+            state = _chat(key, owner, value, owners, found.held)
+            found.held[state.summary.id] = state
+        except ValueError as error:
+            found.rejected.append(Rejected(key or text_of(value)[:40], value, in_words(error)))
+    return found
+
+
+def _records(document: Any, owners: Owners) -> Iterator[tuple[str | None, Any, Any]]:
+    """Yield each chat with its key and the owner under which it stood, where there are such."""
+    if isinstance(document, dict) and isinstance(document.get("chats"), list | dict):
+        document = document["chats"]
+    if isinstance(document, list):
+        yield from ((None, None, value) for value in _emptied(document))
+    elif isinstance(document, dict):
+        for key in list(document):
+            yield from _under(key, document.pop(key), owners)
+    else:
+        raise ValueError("it is JSON, but neither a list nor an object of chats")
+
+
+def _under(key: str, value: Any, owners: Owners) -> Iterator[tuple[str | None, Any, Any]]:
+    """Yield what stands under a key of the document: one chat, or the chats of one user."""
+    if isinstance(value, list) and not (value and all(_is_message(each) for each in value)):
+        yield from ((None, key, each) for each in _emptied(value))
+    elif isinstance(value, list):
+        yield None, key, {"messages": value}
+    elif isinstance(value, dict) and _is_group(value) and (value or owners.find(key)):
+        yield from ((chat_id, key, value.pop(chat_id)) for chat_id in list(value))
+    else:
+        yield key, None, value
+
+
+def _emptied(values: list[Any]) -> Iterator[Any]:
+    """Yield every value and let go of it, so that a large document is never held twice."""
+    values.reverse()
+    while values:
+        yield values.pop()
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and "role" in value and first_of(value, _MESSAGES) is None
+
+
+def _is_group(value: Mapping[str, Any]) -> bool:
+    return first_of(value, _MESSAGES) is None and all(isinstance(each, dict) for each in value.values())
+
+
+def _chat(
+    key: str | None, owner: Any, value: Any, owners: Owners, taken: Mapping[str, ChatState]
+) -> ChatState:
+    """Return a chat. Raises ``ValueError`` with the reason why it cannot be used."""
+    if not isinstance(value, dict):
+        raise ValueError("it is no object")
+    named = first_of(value, _OWNERS)
+    named = owner if named is None else named
+    owner_id = owners.find(named)
+    if owner_id is None:
+        raise ValueError(
+            "it names no owner" if named is None else f"its owner {text_of(named)} is not in users.json"
+        )
+    chat_id = fitting_id(key if key is not None else value.get("id")) or new_id()
+    if chat_id in taken:
+        chat_id = new_id()
+    created_at = time_of(first_of(value, _CREATED))
+    messages = _messages(first_of(value, _MESSAGES), created_at)
+    created_at = created_at or (messages[0].created_at if messages else now_utc())
+    latest = max([created_at, *(each.created_at for each in messages)])
+    summary = lenient(ChatSummary, _summary(value) | {
+        "id": chat_id, "owner_id": owner_id, "created_at": created_at,
+        "updated_at": max(latest, time_of(first_of(value, _UPDATED)) or latest),
+    })  # fmt: skip
+    return state_of_chat(Chat.model_construct(**dict(summary), messages=messages))
+
+
+def _summary(value: Mapping[str, Any]) -> dict[str, Any]:
+    consumed = {"id", "crc", "messages"} | {
+        field_of(value, names) for names in (_OWNERS, _TITLES, _MESSAGES, _CREATED, _UPDATED)
+    }
+    return without(value, consumed) | {
+        "title": text_of(first_of(value, _TITLES)),
+        "model": text_of(value.get("model")) or None,
+        "deleted_at": time_of(value.get("deleted_at")),
+    }
+
+
+def _messages(values: Any, created_at: datetime | None) -> tuple[Message, ...]:
+    if values is None:
+        return ()
+    if not isinstance(values, list):
+        raise ValueError("its messages are no list")
+    made: list[Message] = []
+    ids: dict[str, str] = {}
+    for place, value in enumerate(values):
+        if not isinstance(value, dict):
+            raise ValueError(f"its message {place + 1} is no object")
+        message = _message(place, value, made[-1] if made else None, ids, created_at)
+        ids[reference(value.get("id")) or message.id] = ids[message.id] = message.id
+        made.append(message)
+    return tuple(made)
+
+
+def _message(
+    place: int,
+    value: Mapping[str, Any],
+    before: Message | None,
+    ids: Mapping[str, str],
+    created_at: datetime | None,
+) -> Message:
+    """Return a message; it answers the one before unless it names an earlier one of ``ids``."""
+    role = _ROLES.get(str(value.get("role")).casefold())
+    if role is None:
+        raise ValueError(f"the role {text_of(value.get('role'))!r} of its message {place + 1} is not known")
+    message_id = fitting_id(value.get("id"))
+    parent_id = ids.get(reference(value.get("parent_id")) or "")
+    is_first = "parent_id" in value and value["parent_id"] is None
+    fallback = before.created_at if before else created_at or now_utc()
+    consumed = {field_of(value, _CONTENTS), field_of(value, _CREATED)}
+    return lenient(Message, without(value, consumed) | {
+        "id": message_id if message_id and message_id not in ids else new_id(),
+        "role": role,
+        "content": text_of(first_of(value, _CONTENTS)),
+        "parent_id": parent_id or (before.id if before and not is_first else None),
+        "model": text_of(value.get("model")) or None,
+        "created_at": time_of(first_of(value, _CREATED)) or fallback,
+    })  # fmt: skip
