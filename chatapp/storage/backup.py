@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from chatapp.errors import Conflict, NotFound, StorageFailed, StoreDamaged
-from chatapp.storage.files import Files, SequentialWriter, read_blocks
+from chatapp.storage.files import Files, copy_file, read_blocks
 from chatapp.storage.journal import generation_path
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import BadLine, Kind, check_record, decode_head
@@ -158,19 +158,6 @@ def _last_record(files: Files, journal: Iterable[int]) -> int:
                 check_record(line)
                 return int(line.removeprefix(b'{"n":').partition(b",")[0])
     return 0
-
-
-def copy_file(files: Files, source: int, target: Path) -> None:
-    """Copy an open file, as long as it is now, into a new one for its owner only; return when the disk has it."""
-    fd = files.create(target)
-    try:
-        out = SequentialWriter(files, fd)
-        for block in read_blocks(files, source):
-            out.write(block)
-        out.flush()
-        files.sync(fd)
-    finally:
-        files.close(fd)
 
 
 def _copy_secret(files: Files, path: Path, target: Path) -> None:

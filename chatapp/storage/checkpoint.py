@@ -5,22 +5,24 @@ A crash at any step leaves files and journal that give the same state. The steps
 1. a new journal generation is made; under the journal's lock, writing moves to it and the tables are frozen
 2. both files are written aside and synced, while readers and writers go on
 3. they are renamed, and the folder is synced
-4. only then are old generations removed; the newest of them stays, for whoever is copying the folder
+4. only then are old generations removed; young ones stay, for whoever is copying the folder
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from chatapp.errors import StorageFailed, StoreLocked
-from chatapp.ids import now_utc
+from chatapp.ids import monotonic_s, now_utc
 from chatapp.offload import offload
 from chatapp.storage.chat_table import ChatTable, FrozenChats
-from chatapp.storage.files import Files, storage_error
+from chatapp.storage.files import Files, copy_file, storage_error
 from chatapp.storage.journal import Journal, JournalFile, generation_path
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import Head
@@ -30,6 +32,10 @@ from chatapp.storage.snapshot import Snapshot, SnapshotWriter
 from chatapp.storage.user_table import FrozenUsers, UserTable
 
 log = logging.getLogger(__name__)
+
+_KEPT_S = 600.0
+_KEPT_BYTES = 64 << 20
+"""How long, and up to which size together, finished generations are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,8 @@ class Checkpointer:
         self._saved_number = saved_number
         self._notice = notice
         self._identities = {snapshot.path: snapshot.identity for snapshot in snapshots}
+        self._finished: dict[int, tuple[float, int]] = {}
+        """Generations that are needed no longer: since when (monotonic seconds), and their size."""
         self._busy = threading.Lock()
         self.files_bytes = sum(snapshot.size_bytes for snapshot in snapshots)
         """Size of users.json and chats.json together."""
@@ -80,7 +88,9 @@ class Checkpointer:
     def is_needed(self) -> bool:
         """True when the files do not hold everything, or the journal cannot go on without them, or may not."""
         journal = self._journal
-        return journal.last_number > self._saved_number or journal.needs_new_file or journal.problem is not None
+        return (
+            journal.last_number > self._saved_number or journal.needs_new_file or journal.problem is not None
+        )
 
     def checkpoint(self, *, with_uses: bool = True) -> None:
         """Make the files hold everything; do nothing when they do already.
@@ -154,19 +164,65 @@ class Checkpointer:
     def _publish(self, snapshot: Snapshot) -> None:
         """Put a finished snapshot in its place. A file that somebody else put there is kept beside it."""
         path = snapshot.path
-        if self._files.exists(path) and self._files.identity(path) != self._identities[path]:
-            stranger = path.with_name(f"{path.name}.foreign-{now_utc():%Y%m%dT%H%M%S%f}")
-            self._files.rename(path, stranger)
+        if self._files.exists(path) and self._files.identity(path) != self._identities.get(path):
+            kept = self._name_for_stranger(path)
+            self._keep_stranger(path, kept)
             self._notice(
-                f"{path.name} was changed by somebody while the server ran. That file was kept as {stranger.name}."
+                f"{path.name} was changed by somebody while the server ran. That file was kept as {kept.name}."
             )
         self._files.rename(path.with_name(path.name + ".tmp"), path)
         self._identities[path] = snapshot.identity
 
+    def _name_for_stranger(self, path: Path) -> Path:
+        """Return a name that nothing has yet, also when the clock shows the same time again."""
+        stem = f"{path.name}.foreign-{now_utc():%Y%m%dT%H%M%S%f}"
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        return next(each for each in map(path.with_name, names) if not self._files.exists(each))
+
+    def _keep_stranger(self, path: Path, kept: Path) -> None:
+        """Give a stranger's file a second name. The first stays until ours takes its place: no cut finds it missing."""
+        try:
+            self._files.link(path, kept)
+        except OSError:
+            self._copy_stranger(path, kept)
+        self._files.sync_folder(path.parent)
+
+    def _copy_stranger(self, path: Path, kept: Path) -> None:
+        """Keep a stranger where there are no hard links. One that is no file at all is moved away."""
+        source = self._files.open(path)
+        try:
+            copy_file(self._files, source, kept)
+        except IsADirectoryError:
+            self._files.remove(kept)
+            self._files.rename(path, kept)
+        finally:
+            self._files.close(source)
+
     def _forget_before(self, generation: int) -> None:
-        """Remove journal files that nobody needs any more, except the newest of them."""
+        """Remove journal files that nobody needs any more, the oldest first.
+
+        The newest of them stays; others too while they are young and together small, for a slow copy of the folder.
+        """
         finished = [each for each in generations(self._files, self._layout.journal) if each < generation]
-        for each in finished[:-1]:
+        self._finished = {each: self._finished.get(each) or self._just_finished(each) for each in finished}
+        kept_bytes = 0
+        for place, each in enumerate(reversed(finished)):
+            at_s, size_bytes = self._finished[each]
+            kept_bytes += size_bytes
+            is_kept = monotonic_s() - at_s < _KEPT_S and kept_bytes <= _KEPT_BYTES
+            if place > 0 and not is_kept:
+                self._forget(finished[: len(finished) - place])
+                return
+
+    def _just_finished(self, generation: int) -> tuple[float, int]:
+        """Return the time and the size of a generation that is needed no longer."""
+        size_bytes = 0
+        with suppress(OSError):
+            size_bytes = self._files.identity(generation_path(self._layout.journal, generation))[2]
+        return monotonic_s(), size_bytes
+
+    def _forget(self, finished: Sequence[int]) -> None:
+        for each in finished:
             try:
                 self._files.remove(generation_path(self._layout.journal, each))
             except OSError as error:

@@ -119,7 +119,7 @@ class Files:
         return os.fstat(fd).st_size
 
     def identity(self, file: Path | int) -> tuple[int, int, int, int]:
-        """Return numbers that change when a file, by name or open, is replaced or written to."""
+        """Return device, number, size and time of change of a file: other ones once it is replaced or written to."""
         status = os.stat(file)  # noqa: PTH116 - a descriptor has no path
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -200,6 +200,22 @@ def write_new(files: Files, path: Path, data: bytes) -> None:
     finally:
         files.close(fd)
     files.sync_folder(path.parent)
+
+
+def copy_file(files: Files, source: int, target: Path) -> None:
+    """Copy an open file, as long as it is now, into a new one for its owner only; return when the disk has it.
+
+    The name of the new file is not synced.
+    """
+    fd = files.create(target)
+    try:
+        out = SequentialWriter(files, fd)
+        for block in read_blocks(files, source):
+            out.write(block)
+        out.flush()
+        files.sync(fd)
+    finally:
+        files.close(fd)
 
 
 def write_aside(files: Files, path: Path, data: bytes) -> None:

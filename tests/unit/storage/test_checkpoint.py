@@ -152,16 +152,78 @@ def test_a_reader_that_holds_an_old_chat_can_go_on_reading(store: JsonStore) -> 
     assert store.chats.get(alice.id, first).messages[0].content == "in the first"
 
 
-def test_old_journal_files_are_removed_except_the_newest(store: JsonStore, folder: Path) -> None:
+class Clock:
+    """A clock that stands still until it is moved on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1000.0
+        monkeypatch.setattr("chatapp.storage.checkpoint.monotonic_s", lambda: self.now_s)
+
+
+def change_and_checkpoint(store: JsonStore, times: int) -> None:
     [alice] = store.users.all()
-    for _ in range(5):
+    for _ in range(times):
         store.chats.add(a_chat(alice.id))
         store.checkpoint()
 
-    assert sorted(path.name for path in (folder / "journal").iterdir()) == [
-        "000000005.jsonl",
-        "000000006.jsonl",
-    ]
+
+def journal_files(folder: Path) -> list[int]:
+    return sorted(int(path.stem) for path in (folder / "journal").iterdir())
+
+
+def test_journal_files_stay_for_ten_minutes_for_whoever_copies_the_folder(
+    store: JsonStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+
+    change_and_checkpoint(store, 3)
+    clock.now_s += 599
+    change_and_checkpoint(store, 2)
+    assert journal_files(folder) == [1, 2, 3, 4, 5, 6]
+
+    clock.now_s += 1
+    change_and_checkpoint(store, 1)
+    assert journal_files(folder) == [4, 5, 6, 7]
+
+
+def test_the_newest_finished_journal_file_stays_whatever_its_size(
+    store: JsonStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatapp.storage.checkpoint._KEPT_BYTES", 0)
+
+    change_and_checkpoint(store, 3)
+
+    assert journal_files(folder) == [3, 4]
+
+
+def test_journal_files_of_an_earlier_server_stay_as_long(
+    store: JsonStore, folder: Path, open_folder: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    change_and_checkpoint(store, 3)
+    store.close()
+    clock.now_s += 3600
+
+    again = open_folder()
+    change_and_checkpoint(again, 1)
+    assert journal_files(folder) == [1, 2, 3, 4, 5]
+
+    clock.now_s += 600
+    change_and_checkpoint(again, 1)
+    assert journal_files(folder) == [5, 6]
+
+
+def test_finished_journal_files_together_stay_small(
+    store: JsonStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Clock(monkeypatch)
+    change_and_checkpoint(store, 4)
+    two_of_them = sum((folder / "journal" / f"00000000{each}.jsonl").stat().st_size for each in (3, 4))
+    monkeypatch.setattr("chatapp.storage.checkpoint._KEPT_BYTES", two_of_them)
+
+    change_and_checkpoint(store, 1)
+
+    assert journal_files(folder) == [4, 5, 6]
 
 
 def test_nothing_is_written_when_nothing_has_changed(store: JsonStore, folder: Path) -> None:
@@ -249,12 +311,14 @@ def test_a_store_that_never_rests_is_written_as_well(open_folder: Opener, folder
 
 
 def test_everything_is_synced_before_it_is_relied_on(
-    open_folder: Opener, files: FaultyFiles, folder: Path
+    open_folder: Opener, files: FaultyFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = Clock(monkeypatch)
     store = open_folder(files)
     store.users.add(a_user("alice"))
     store.checkpoint()
     store.users.add(a_user("bob"))
+    clock.now_s += 3600
     files.calls.clear()
 
     store.checkpoint()
@@ -364,6 +428,42 @@ def test_a_file_that_somebody_replaced_is_kept(store: JsonStore, folder: Path) -
     assert stranger.read_text() == "mine"
     assert document(folder / "chats.json")["count"] == 3
     assert stranger.name in store.notices[0]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["with links", "without links"])
+def test_while_a_stranger_is_kept_there_always_is_a_file_of_that_name(
+    open_folder: Opener, files: FaultyFiles, folder: Path, links: bool
+) -> None:
+    store = open_folder(files)
+    store.users.add(a_user("alice"))
+    (folder / "new").write_text("mine")
+    (folder / "new").replace(folder / "users.json")
+
+    def watch(call: str, _: str) -> OSError | None:
+        assert (folder / "users.json").exists()
+        return error(errno.EPERM) if call == "link" and not links else None
+
+    files.fault = watch
+    store.checkpoint()
+
+    [stranger] = folder.glob("users.json.foreign-*")
+    assert stranger.read_text() == "mine"
+    assert document(folder / "users.json")["count"] == 1
+
+
+@pytest.mark.parametrize("name", ["users.json", "chats.json"])
+def test_a_folder_that_somebody_put_in_place_of_a_file_is_moved_away(
+    store: JsonStore, folder: Path, name: str
+) -> None:
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    (folder / name / "inside").write_text("mine")
+
+    store.checkpoint()
+
+    [stranger] = folder.glob(f"{name}.foreign-*")
+    assert (stranger / "inside").read_text() == "mine"
+    assert document(folder / "chats.json")["count"] == 2
 
 
 def test_a_file_that_somebody_wrote_into_is_never_copied_blindly(store: JsonStore, folder: Path) -> None:
