@@ -13,6 +13,7 @@ from chatapp.storage.files import Files
 from chatapp.storage.journal import Journal, continue_journal
 from chatapp.storage.layout import Layout
 from chatapp.storage.locks import FolderLock, Turns
+from chatapp.storage.mounts import warn_of_network
 from chatapp.storage.operations import Operation, UserDelete, UserPut
 from chatapp.storage.parts import PartBuffer
 from chatapp.storage.recovery import Recovered, create_missing, load, repair
@@ -44,6 +45,7 @@ def open_store(
     try:
         files.make_folder(layout.folder)
         lock = FolderLock(files, layout.folder)
+        warn_of_network(files, layout.folder)
         try:
             return _open_locked(files, layout, lock, checkpoint_after_s)
         except BaseException:
