@@ -34,7 +34,7 @@ def restore(files: Files, layout: Layout, source: Path) -> tuple[Recovered, Path
     ``source`` cannot be used, ``Conflict`` for symbolic links, other ``StorageFailed``; the present files are as
     they were then, or the next start finishes the restore.
     """
-    with _told(layout):
+    with in_one_line(layout):
         check_is_whole(files, Layout(source))
     with exclusive(files, layout) as stamp:
         if source.resolve() == layout.folder.resolve():
@@ -51,7 +51,7 @@ def exclusive(files: Files, layout: Layout) -> Iterator[str]:
 
     An earlier restore is finished first. Raises ``StoreLocked``, ``Conflict``, ``StorageFailed``.
     """
-    with _told(layout):
+    with in_one_line(layout):
         files.make_folder(layout.folder)
         lock = FolderLock(files, layout.folder)
         try:
@@ -63,7 +63,7 @@ def exclusive(files: Files, layout: Layout) -> Iterator[str]:
 
 
 @contextmanager
-def _told(layout: Layout) -> Iterator[None]:
+def in_one_line(layout: Layout) -> Iterator[None]:
     """Tell what the file system refuses in one line."""
     try:
         yield
