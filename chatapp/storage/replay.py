@@ -33,7 +33,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Torn:
-    """The end of the last generation, cut short when the server was stopped while writing."""
+    """The end of the journal, cut short when the server was stopped while writing.
+
+    Args:
+        content: what stands from ``offset`` on, with what later files hold, which is torn as well.
+    """
 
     path: Path
     offset: int
@@ -82,15 +86,33 @@ class JournalReader:
         self.filled = max((generation for generation, content in contents if content), default=None)
         for generation, content in contents:
             path = generation_path(self._folder, generation)
-            for record in self._file_records(path, content, is_last=generation == self.filled):
+            for record in self._file_records(path, content):
                 if record.number != self.last_number + 1:
-                    raise damaged(
-                        path, content.find(record.line), f"record {self.last_number + 1} is missing"
-                    )
+                    raise self._gap(path, content.find(record.line))
+                self.torn = None
                 self.last_number = record.number
                 yield record
 
-    def _file_records(self, path: Path, content: bytes, *, is_last: bool) -> Iterator[Record]:
+    def _gap(self, path: Path, offset: int) -> StoreDamaged:
+        """Return the error for a record that is not the next. What was taken for a torn end is the damage then.
+
+        The next record after a torn end has the number of the first that was torn: that end was cut off before the
+        record was written, and has come back because the disk did not take the cut.
+        """
+        if self.torn:
+            return damaged(self.torn.path, self.torn.offset, "the checksum does not fit")
+        return damaged(path, offset, f"record {self.last_number + 1} is missing")
+
+    def _note_torn(self, path: Path, offset: int, content: bytes) -> None:
+        """Take note of an end that is torn unless a later file shows otherwise, and of what is torn there too."""
+        before = self.torn
+        self.torn = (
+            Torn(before.path, before.offset, before.content + content)
+            if before
+            else Torn(path, offset, content)
+        )
+
+    def _file_records(self, path: Path, content: bytes) -> Iterator[Record]:
         offset = 0
         while offset < len(content):
             end = content.find(b"\n", offset)
@@ -98,9 +120,9 @@ class JournalReader:
             try:
                 check_record(line)
             except BadLine as error:
-                if not is_last or _was_durable_later(content[offset:], self.last_number + 1):
+                if _was_durable_later(content[offset:], self.last_number + 1):
                     raise damaged(path, offset, str(error)) from error
-                self.torn = Torn(path, offset, content[offset:])
+                self._note_torn(path, offset, content[offset:])
                 return
             yield _record(path, offset, line)
             offset += len(line) + 1

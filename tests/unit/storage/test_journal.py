@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.errors import Invalid, StorageFailed, StorageFull, StorageReadOnly
+from chatapp.errors import Invalid, StorageFailed, StorageFull, StorageReadOnly, StoreDamaged
 from chatapp.storage import upkeep
 from chatapp.storage.chats import summary_of
-from chatapp.storage.json_store import JsonStore
+from chatapp.storage.json_store import JsonStore, open_store
 from chatapp.storage.operations import ChatPut
 from tests.fakes.files import Fault, FaultyFiles, disk_full, error, no_fault
 from tests.records import a_chat, a_message, a_reply, a_user
@@ -350,6 +350,93 @@ def test_a_line_that_cannot_be_cut_back_makes_the_file_unusable(
     store.checkpoint()
     add_text(store, "four")
     assert texts(store) == ["one", "four"]
+
+
+# --- what an earlier process has left --------------------------------------------------------------------------
+
+
+def left_with_a_torn_end(folder: Path, open_folder: Opener) -> tuple[Path, bytes]:
+    """Leave one message, and the beginning of another that was never acknowledged; return the file and that."""
+    store = open_folder()
+    add_text(store, "one")
+    before = (folder / "journal" / JOURNAL).read_bytes()
+    add_text(store, "two")
+    torn = (folder / "journal" / JOURNAL).read_bytes().removeprefix(before)[:-9]
+    left = {**contents(folder), f"journal/{JOURNAL}": before + torn}
+    store.close()
+    lay_out(folder, left)
+    return folder / "journal" / JOURNAL, torn
+
+
+def test_a_torn_end_that_comes_back_because_the_disk_did_not_take_the_cut_is_passed_over(
+    folder: Path, open_folder: Opener, tmp_path: Path
+) -> None:
+    journal, torn = left_with_a_torn_end(folder, open_folder)
+    store = open_folder()
+    add_text(store, "three")
+    lay_out(tmp_path / "left", {**contents(folder), f"journal/{JOURNAL}": journal.read_bytes() + torn})
+
+    with reopened(tmp_path / "left") as after:
+        assert texts(after) == ["one", "three"]
+        assert after.notices == []
+
+
+def test_torn_ends_of_two_files_are_both_kept_and_cost_nothing_else(
+    folder: Path, open_folder: Opener, tmp_path: Path
+) -> None:
+    _, torn = left_with_a_torn_end(folder, open_folder)
+    later = {**contents(folder), "journal/000000002.jsonl": torn[:20]}
+    lay_out(tmp_path / "left", later)
+
+    with reopened(tmp_path / "left") as after:
+        assert texts(after) == ["one"]
+        add_text(after, "three")
+        [kept] = (tmp_path / "left" / "quarantine").iterdir()
+        assert kept.read_bytes() == torn + torn[:20]
+    with reopened(tmp_path / "left") as again:
+        assert texts(again) == ["one", "three"]
+
+
+def test_a_damaged_end_that_later_files_build_on_is_refused(
+    folder: Path, open_folder: Opener, tmp_path: Path
+) -> None:
+    store = open_folder()
+    add_text(store, "one")
+    lay_out(tmp_path / "left", contents(folder))
+    with reopened(tmp_path / "left") as second:
+        add_text(second, "two")
+        left = contents(tmp_path / "left")
+    damaged = left[f"journal/{JOURNAL}"].replace(b"one", b"ONE")
+    lay_out(tmp_path / "left", {**left, f"journal/{JOURNAL}": damaged})
+
+    with pytest.raises(StoreDamaged, match=rf"{JOURNAL} is damaged at byte \d+: the checksum does not fit"):
+        open_store(tmp_path / "left")
+
+    assert contents(tmp_path / "left") == {**left, f"journal/{JOURNAL}": damaged}
+
+
+def test_what_an_earlier_process_wrote_last_is_written_and_synced_once_more(
+    folder: Path, open_folder: Opener, files: FaultyFiles
+) -> None:
+    left_with_a_torn_end(folder, open_folder)
+
+    open_folder(files)
+
+    steps = [step for step in files.calls if step[0] in {"write", "sync", "sync_folder", "create"}]
+    again = steps.index(("write", JOURNAL))
+    assert steps[again:][:2] == [("write", JOURNAL), ("sync", JOURNAL)]
+    assert ("create", "000000002.jsonl") in steps[again:]
+
+
+def test_an_empty_file_of_an_earlier_process_is_gone_on_with_only_when_its_name_is_synced(
+    open_folder: Opener, files: FaultyFiles
+) -> None:
+    open_folder().close()
+
+    open_folder(files)
+
+    last_opened = max(place for place, step in enumerate(files.calls) if step == ("open", JOURNAL))
+    assert ("sync_folder", "journal") in files.calls[last_opened:]
 
 
 def test_a_closed_store_refuses_changes_and_goes_on_reading(open_folder: Opener) -> None:
