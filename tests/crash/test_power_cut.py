@@ -1,0 +1,350 @@
+"""The plug is pulled at every moment: whatever a disk may have kept by then, nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
+from time import perf_counter
+
+import pytest
+
+from chatapp.errors import StorageFailed
+from chatapp.storage import locks
+from chatapp.storage.files import read_whole, write_new
+from chatapp.storage.json_store import JsonStore
+from chatapp.storage.upkeep import Upkeep
+from tests.crash.disk import SimulatedDisk
+from tests.crash.power import ALICE, BOB, DATA, Life
+from tests.fakes.files import Fault, disk_full, error, no_fault
+from tests.records import a_reply
+
+Workload = Callable[[Life], None]
+WORKLOADS: list[Workload] = []
+
+MOST_WHOLE_STATES = 12
+"""Up to so many disks that a moment may leave are all tried; beyond, some are chosen by chance."""
+
+
+KILLS = 0.2
+"""How often the process ends and the system goes on, in place of a power cut."""
+CHECKPOINTS = 0.3
+"""How often a start on what was left goes on to a checkpoint."""
+
+
+def workload(function: Workload) -> Workload:
+    WORKLOADS.append(function)
+    return function
+
+
+def furnish(life: Life, *, files_too: bool = True) -> None:
+    """Alice and Bob, three chats, and one message in each."""
+    life.start()
+    life.sign_up(ALICE)
+    life.sign_up(BOB)
+    for owner, chat_id in ((ALICE, "a"), (ALICE, "b"), (BOB, "c")):
+        life.begin(owner, chat_id)
+        life.say(owner, chat_id)
+    if files_too:
+        life.checkpoint()
+
+
+@workload
+def first_start(life: Life) -> None:
+    life.start()
+    life.sign_up(ALICE)
+    life.begin(ALICE, "a")
+    life.say(ALICE, "a")
+
+
+@workload
+def messages(life: Life) -> None:
+    furnish(life, files_too=False)
+    for length in (10, 700, 1500):
+        life.say(ALICE, "a", length)
+        life.say(BOB, "c", length)
+
+
+@workload
+def groups(life: Life) -> None:
+    furnish(life)
+    life.say_together(["a", "b", "c"])
+    life.say_together(["c", "a"])
+    life.say_together(["b"])
+    life.checkpoint()
+    life.say_together(["a", "c", "b"])
+
+
+def write_part(text: str, store: JsonStore) -> None:
+    store.chats.append_part(ALICE, "a", "reply", 0, text)
+    store._parts.flush()
+
+
+@workload
+def a_reply_in_parts(life: Life) -> None:
+    furnish(life)
+    reply = a_reply("", id="reply")
+    life.do(lambda store: store.chats.add_messages(ALICE, "a", [reply]), life.with_added("a", reply))
+    began = life.now["a"][:-1]
+    for text in ("The", "The answer", "The answer is"):
+        shown = {**life.now, "a": (*began, ("reply", text, "streaming"))}
+        life.do(partial(write_part, text), shown)
+    final = a_reply("The answer is 42.", id="reply", status="complete")
+    done = {**life.now, "a": (*began, ("reply", final.content, "complete"))}
+    life.do(lambda store: store.chats.finish_message(ALICE, "a", final), done)
+    life.checkpoint()
+
+
+@workload
+def a_user_is_deleted(life: Life) -> None:
+    furnish(life)
+    life.say(BOB, "c")
+    life.do(lambda store: store.users.delete(ALICE), {each: life.now[each] for each in (BOB, "c")})
+    life.say(BOB, "c")
+    life.checkpoint()
+
+
+@workload
+def checkpoints(life: Life) -> None:
+    furnish(life)
+    for length in (20, 900, 20):
+        life.say(ALICE, "a", length)
+        life.checkpoint()
+    life.say(BOB, "c")
+    life.store.close()
+    life.kill()
+    life.start()
+    life.say(ALICE, "b")
+
+
+@workload
+def writes_during_a_checkpoint(life: Life) -> None:
+    furnish(life)
+    life.say(ALICE, "b")
+    steps = iter(["sync_folder", "create", "write", "sync", "rename", "sync_folder"])
+    wanted = [next(steps)]
+
+    def say_meanwhile(call: str, name: str) -> None:
+        if wanted and call == wanted[0] and (name.endswith(".tmp") or name == DATA.name):
+            wanted[:] = []
+            life.say(BOB, "c")
+            wanted[:] = [step] if (step := next(steps, "")) else []
+
+    life.disk.fault = say_meanwhile
+    life.checkpoint()
+    life.disk.fault = no_fault
+    assert not wanted
+    life.say(ALICE, "a")
+
+
+def fill_up(failing: set[str]) -> Fault:
+    """Let the journal take three writes, then fail these calls."""
+    writes = itertools.count()
+
+    def fault(call: str, name: str) -> OSError | None:
+        is_due = call != "write" or next(writes) > 2
+        return disk_full() if call in failing and name.endswith(".jsonl") and is_due else None
+
+    return fault
+
+
+def failing_at(*places: tuple[str, str]) -> Fault:
+    """Fail these calls on files or folders whose names end so."""
+    return lambda call, name: (
+        error(errno.EIO) if any(call == each and name.endswith(end) for each, end in places) else None
+    )
+
+
+@workload
+def a_full_disk(life: Life) -> None:
+    furnish(life)
+    life.disk.most_bytes_per_write = 100
+    for failing in ({"write"}, {"write", "cut"}):
+        life.disk.fault = fill_up(failing)
+        assert not life.say_together(["a", "b", "c"])
+        life.disk.fault = no_fault
+        life.checkpoint()
+        life.say(ALICE, "a")
+    life.disk.most_bytes_per_write = 1 << 30
+    life.disk.fault = failing_at(("write", ".jsonl"))
+    assert not life.say(ALICE, "b")
+    life.disk.fault = no_fault
+    life.say(ALICE, "b")
+
+
+def fail_a_sync(life: Life) -> None:
+    life.disk.fault = failing_at(("sync", ".jsonl"))
+    assert not life.say_together(["a", "b"])
+    life.disk.fault = no_fault
+
+
+@workload
+def a_failed_sync_and_a_rescue(life: Life) -> None:
+    furnish(life)
+    life.say(ALICE, "a")
+    fail_a_sync(life)
+    assert not life.say(ALICE, "a")
+    assert life.checkpoint()
+    life.say(ALICE, "a")
+
+
+@workload
+def a_failed_sync_and_a_restart(life: Life) -> None:
+    """The system still shows what the disk never got; the next process must not build on it."""
+    furnish(life)
+    life.say(ALICE, "a")
+    fail_a_sync(life)
+    life.kill()
+    life.start()
+    life.say(ALICE, "a")
+    life.checkpoint()
+    life.say(BOB, "c")
+
+
+@workload
+def a_failed_sync_a_failed_rescue_and_a_restart(life: Life) -> None:
+    furnish(life)
+    life.say(ALICE, "a")
+    fail_a_sync(life)
+    life.disk.fault = failing_at(("sync", "chats.json.tmp"))
+    assert not life.checkpoint()
+    life.disk.fault = no_fault
+    life.kill()
+    life.start()
+    life.say(ALICE, "a")
+    life.say(BOB, "c")
+
+
+@workload
+def starts_that_fail(life: Life) -> None:
+    """A torn end is cut off, and the disk does not take the cut."""
+    furnish(life)
+    life.say(ALICE, "a")
+    life.disk.most_bytes_per_write = 100
+    life.disk.fault = fill_up({"write", "cut"})
+    assert not life.say_together(["a", "b", "c"])
+    life.disk.most_bytes_per_write = 1 << 30
+    for place in (("sync", ".jsonl"), ("sync_folder", "journal")):
+        life.kill()
+        life.disk.fault = failing_at(place)
+        with pytest.raises(StorageFailed):
+            life.start()
+    life.disk.fault = no_fault
+    life.kill()
+    life.start()
+    life.say(ALICE, "a")
+    life.say(BOB, "c")
+
+
+@workload
+def checkpoints_that_fail(life: Life) -> None:
+    furnish(life)
+    for failing in (
+        ("sync_folder", "journal"), ("write", "users.json.tmp"), ("sync", "chats.json.tmp"),
+        ("rename", "users.json.tmp"), ("rename", "chats.json.tmp"), ("sync_folder", DATA.name),
+    ):  # fmt: skip
+        life.say(ALICE, "a")
+        life.disk.fault = failing_at(failing)
+        life.checkpoint()
+        life.disk.fault = no_fault
+        life.say(BOB, "c")
+    life.checkpoint()
+
+
+@workload
+def a_file_of_somebody_else(life: Life) -> None:
+    furnish(life)
+    write_new(life.disk, DATA / "copy", read_whole(life.disk, DATA / "chats.json"))
+    life.disk.rename(DATA / "copy", DATA / "chats.json")
+    life.disk.sync_folder(DATA)
+    life.say(ALICE, "a")
+    life.checkpoint()
+    life.say(ALICE, "a")
+
+
+class Lab:
+    """Cuts the power of one workload again and again, and of what is started on the disks that are left."""
+
+    def __init__(self, workload: Workload, chance: random.Random) -> None:
+        self.states = 0
+        self._chance = chance
+        self._tried: set[tuple[int, int]] = set()
+        self._story: list[str] = []
+        self._life = Life(SimulatedDisk())
+        workload(self._life)
+
+    def run(self, states: int) -> None:
+        """Try all disks that a moment may leave while they are few, then others by chance."""
+        moments = self._life.disk.moments
+        for place, moment in enumerate(moments):
+            for disk in moment.whole_power_cuts(MOST_WHOLE_STATES):
+                self._story = []
+                self._note("cut", self._life, place)
+                self._try(place, disk)
+        unsure = [place for place, moment in enumerate(moments) if moment.unsure]
+        while self.states < states:
+            self._story = []
+            place = self._chance.choice(unsure)
+            self._try(place, self._interrupted(self._life, place))
+
+    def _interrupted(self, life: Life, place: int) -> SimulatedDisk:
+        """Return what the next process finds: now and then the system outlives the process."""
+        moment = life.disk.moments[place]
+        is_kill = self._chance.random() < KILLS
+        self._note("killed" if is_kill else "cut", life, place)
+        return moment.after_kill() if is_kill else moment.after_power_cut(self._chance)
+
+    def _note(self, what: str, life: Life, place: int) -> None:
+        last_calls = ", ".join(" ".join(call) for call in life.disk.calls[max(0, place - 3) : place])
+        self._story.append(f"{what} at call {place} (… {last_calls})")
+
+    def _try(self, place: int, disk: SimulatedDisk) -> None:
+        """Start on what was left of the workload's disk, unless the same was tried before."""
+        key = disk.fingerprint(), place
+        if key in self._tried:
+            return
+        self._tried.add(key)
+        try:
+            self._survive(Life(disk, self._life.allowed(place)), self._chance.choice((1, 1, 2)))
+        except Exception as failure:
+            raise AssertionError("; ".join([*self._story, repr(failure)])) from failure
+
+    def _survive(self, life: Life, more_cuts: int) -> None:
+        """Start on a disk, write, and be cut off again: in the middle of the start, or later."""
+        self.states += 1
+        life.start()
+        life.go_on()
+        if self._chance.random() < CHECKPOINTS:
+            life.checkpoint()
+            life.go_on()
+        if more_cuts:
+            place = self._chance.randrange(len(life.disk.moments))
+            after = self._interrupted(life, place)
+            self._survive(Life(after, life.allowed(place)), more_cuts - 1)
+
+
+@pytest.fixture
+def bare_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A store that opens in a millisecond: no thread, few locks, and nothing said about torn disks."""
+    monkeypatch.setattr(Upkeep, "start", lambda _: None)
+    monkeypatch.setattr(Upkeep, "stop", lambda _: None)
+    monkeypatch.setattr(locks, "_STRIPES", 1)
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda each: each.__name__)
+def test_a_power_cut_loses_nothing_acknowledged(
+    workload: Workload, states: int, chance: random.Random, bare_store: None
+) -> None:
+    began = perf_counter()
+    lab = Lab(workload, chance)
+
+    lab.run(states // len(WORKLOADS))
+
+    print(f"{workload.__name__}: {lab.states} disks, {lab.states / (perf_counter() - began):.0f} per second")
