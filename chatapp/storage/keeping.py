@@ -29,7 +29,7 @@ def keep_original(files: Files, layout: Layout, path: Path) -> str:
     files.remove(aside)
     source = files.open(path)
     try:
-        _copy(files, source, aside)
+        copy_file(files, source, aside)
     finally:
         files.close(source)
     files.rename(aside, target)
@@ -37,7 +37,8 @@ def keep_original(files: Files, layout: Layout, path: Path) -> str:
     return f"backups/{target.name}"
 
 
-def _copy(files: Files, source: int, target: Path) -> None:
+def copy_file(files: Files, source: int, target: Path) -> None:
+    """Copy an open file, as long as it is now, into a new one for its owner only; return when the disk has it."""
     fd = files.create(target)
     try:
         writer = SequentialWriter(files, fd)
