@@ -96,12 +96,14 @@ class Checkpointer:
         """Make the files hold everything; do nothing when they do already.
 
         Args:
-            with_uses: also when nothing but the last use of a session is new.
+            with_uses: also when nothing but the last use of a session is new, or when somebody touched the files.
 
         Raises ``StorageFailed``, and then the old files and the journal hold everything as before.
         """
         with self._busy:
-            if not self.is_needed and not (with_uses and self._users.has_unsaved_uses):
+            if not self.is_needed and not (
+                with_uses and (self._users.has_unsaved_uses or self._were_touched())
+            ):
                 return
             try:
                 self._lock.hold()
@@ -111,6 +113,13 @@ class Checkpointer:
                 raise
             except OSError as error:
                 raise storage_error(error) from error
+
+    def _were_touched(self) -> bool:
+        """Return whether a file was removed, replaced or written to since it was put in place."""
+        try:
+            return any(self._files.identity(path) != known for path, known in self._identities.items())
+        except OSError:
+            return True
 
     def _checkpoint(self) -> None:
         moment = self._freeze()

@@ -15,12 +15,12 @@ class Layout:
     @property
     def users(self) -> Path:
         """users.json; where a symbolic link points, so that the link survives a rename."""
-        return (self.folder / "users.json").resolve()
+        return _target(self.folder / "users.json")
 
     @property
     def chats(self) -> Path:
         """chats.json; likewise."""
-        return (self.folder / "chats.json").resolve()
+        return _target(self.folder / "chats.json")
 
     @property
     def journal(self) -> Path:
@@ -50,3 +50,11 @@ class Layout:
         """True when users.json or chats.json is a symbolic link to another place."""
         folder = self.folder.resolve()
         return self.users != folder / "users.json" or self.chats != folder / "chats.json"
+
+
+def _target(path: Path) -> Path:
+    """Return where symbolic links lead; the path itself when they lead in a circle, so that opening it says so."""
+    try:
+        return path.resolve()
+    except (RuntimeError, OSError):
+        return path
