@@ -16,10 +16,11 @@ from pathlib import Path
 from chatapp.errors import Conflict, NotFound, StorageFailed, StoreDamaged
 from chatapp.storage.files import Files, copy_file, read_blocks
 from chatapp.storage.journal import generation_path
+from chatapp.storage.keeping import cut_off
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import BadLine, Kind, check_record, decode_head
 from chatapp.storage.recovery import Recovered, load
-from chatapp.storage.replay import Torn, generations
+from chatapp.storage.replay import generations
 
 SECRETS = ("secret.key", "setup-code")
 _TRIES = 5
@@ -174,14 +175,5 @@ def _check(files: Files, copy: _Unfinished, known: int) -> Recovered:
     if recovered.reader.last_number < known:
         raise StoreDamaged(f"The journal does not reach record {known} any more. Nothing was changed.")
     if recovered.reader.torn:
-        _cut(files, recovered.reader.torn)
+        cut_off(files, recovered.reader.torn.path, recovered.reader.torn.offset)
     return recovered
-
-
-def _cut(files: Files, torn: Torn) -> None:
-    fd = files.open(torn.path, writable=True)
-    try:
-        files.cut(fd, torn.offset)
-        files.sync(fd)
-    finally:
-        files.close(fd)

@@ -173,6 +173,11 @@ class ChatTable:
         with self._lock:
             return sorted(self._owners.get(owner_id, ()))
 
+    def ids(self) -> list[str]:
+        """Return the ids of all chats, owner by owner."""
+        with self._lock:
+            return [chat_id for chats in self._owners.values() for chat_id in sorted(chats)]
+
     def count_without(self, user_ids: Container[str]) -> int:
         """Return how many chats belong to nobody of these."""
         with self._lock:

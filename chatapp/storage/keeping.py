@@ -6,7 +6,7 @@ from pathlib import Path
 from zlib import crc32
 
 from chatapp.ids import now_utc
-from chatapp.storage.files import Files, SequentialWriter, read_blocks, write_aside
+from chatapp.storage.files import Files, copy_file, write_aside
 from chatapp.storage.layout import Layout
 
 
@@ -35,19 +35,6 @@ def keep_original(files: Files, layout: Layout, path: Path) -> str:
     files.rename(aside, target)
     files.sync_folder(layout.backups)
     return f"backups/{target.name}"
-
-
-def copy_file(files: Files, source: int, target: Path) -> None:
-    """Copy an open file, as long as it is now, into a new one for its owner only; return when the disk has it."""
-    fd = files.create(target)
-    try:
-        writer = SequentialWriter(files, fd)
-        for block in read_blocks(files, source):
-            writer.write(block)
-        writer.flush()
-        files.sync(fd)
-    finally:
-        files.close(fd)
 
 
 def cut_off(files: Files, path: Path, length: int) -> None:
