@@ -59,16 +59,4 @@ def test_no_flipped_bit_changes_anything_silently(
 
     assert verdicts.total() == sum(map(len, bits_of.values()))
     assert verdicts["refused"] > 0
-    assert verdicts["noticed"] > 0 or kind == "users.json"
-
-
-def test_a_flipped_bit_in_the_last_group_of_the_journal_costs_at_most_that_group(top: Path) -> None:
-    whole = build(top / "built")
-    content = whole.files[whole.journal]
-    last = content.rstrip(b"\n").rfind(b"\n") + 1
-
-    verdicts = flip_all(
-        top / "data", whole, whole.journal, {place: [3] for place in range(last, len(content))}
-    )
-
-    assert verdicts["noticed"] > 0.9 * verdicts.total()
+    assert verdicts["noticed"] > (0.1 * verdicts.total() if kind == "journal" else 0)
