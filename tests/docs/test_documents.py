@@ -18,7 +18,7 @@ from chatapp.config import settings
 from chatapp.storage import operations
 from tests.docs.pages import DOCUMENTS, TOP, anchors, headings, links, name_of, rows, section, text_of, words
 
-OURS = ("user", "store", "models", "config")
+OURS = ("user", "store", "export", "models", "config")
 LONGEST_README_LINES = 150
 LONGEST_DECISION_LINES = 40
 LARGEST_PICTURE_BYTES = 150_000
