@@ -263,7 +263,7 @@ class Stores(RuleBasedStateMachine):
 def test_any_sequence_gives_what_plain_dicts_give(request: pytest.FixtureRequest) -> None:
     """``pytest tests/property --examples 5000`` for the long run; ``--hypothesis-seed`` repeats one."""
     examples: int = request.config.getoption("--examples", default=EXAMPLES_IN_CI)
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Stores,
         settings=settings(
             max_examples=examples,
