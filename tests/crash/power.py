@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from zlib import crc32
 
 from chatapp.errors import StorageFailed
 from chatapp.models import Message
@@ -67,8 +68,16 @@ class Life:
         assert self.now in self._possible, f"{self.now} is none of {self._possible}"
         for name in ("users.json", "chats.json"):
             json.loads(read_whole(self.disk, DATA / name))
+        self._check_quarantine()
         self._promise(self.now)
         return self
+
+    def _check_quarantine(self) -> None:
+        """What was put aside is whole: its name ends with its checksum."""
+        folder = DATA / "quarantine"
+        for name in self.disk.names(folder):
+            content = read_whole(self.disk, folder / name)
+            assert name.endswith((f"-{crc32(content):08x}", ".tmp")), f"{name} holds {content!r}"
 
     def kill(self) -> None:
         """End the process. The system has all that it wrote."""
