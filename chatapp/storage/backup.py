@@ -69,13 +69,26 @@ def _make(files: Files, target: Path) -> None:
 
 
 def check_is_whole(files: Files, layout: Layout) -> None:
-    """Raise ``NotFound`` when the folder holds neither users nor chats, ``Conflict`` in the middle of a restore."""
+    """Raise ``StorageFailed`` or another error when the folder is none that can be read now.
+
+    That is ``NotFound`` when it holds neither users nor chats, ``Conflict`` in the middle of a restore, and
+    ``StoreDamaged`` for a copy that was never finished.
+    """
+    check_is_finished(files, layout)
     if files.exists(layout.restoring):
         raise Conflict(
             f"A restore of {layout.folder} was interrupted. Start the server: it finishes the restore first."
         )
     if not files.exists(layout.users) and not files.exists(layout.chats):
         raise NotFound(f"There is no data in {layout.folder}.")
+
+
+def check_is_finished(files: Files, layout: Layout) -> None:
+    """Raise ``StoreDamaged`` when the folder is a copy whose making was cut short."""
+    if files.exists(_Unfinished(layout.folder).users):
+        raise StoreDamaged(
+            f"{layout.folder} is a copy that was not finished, so not everything is in it. Make the copy again."
+        )
 
 
 def remove_copy(files: Files, folder: Path) -> None:

@@ -20,7 +20,7 @@ from chatapp.storage.snapshot import LENGTH_BITS, Damaged, Snapshot
 _BLOCK_BYTES = 1 << 20
 _SECTOR_BYTES = 4096
 _FORMAT = re.compile(rb'\s*\{\s*"format"\s*:\s*"(?:users|chats)/(\d+)"')
-_ENTRY_START = re.compile(rb'"(?:[^"\\]|\\.)+":\{"crc":"[0-9a-f]{8}",')
+_ENTRY_START = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*":\{"crc":"[0-9a-f]{8}",')
 _RECORD_START = re.compile(rb'\{"n":\d+,"b":\d+,')
 _RECORD_END = re.compile(rb',"crc":"[0-9a-f]{8}"\}')
 _ENDS_TRIED = 4
@@ -132,15 +132,25 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _entries(offset: int, line: bytes, broken: list[Damaged]) -> Iterator[tuple[int, bytes, str, bytes]]:
     """Yield place, bytes, key and members of each entry in a line; what is none is added to ``broken``."""
+    try:
+        yield offset, *_entry(line)
+    except BadLine as error:
+        yield from _parts(offset, line, broken, str(error))
+
+
+def _parts(
+    offset: int, line: bytes, broken: list[Damaged], reason: str
+) -> Iterator[tuple[int, bytes, str, bytes]]:
+    """Yield the entries that are somewhere in a line: several when what separates them is damaged."""
     starts = [match.start() for match in _ENTRY_START.finditer(line)]
-    if not starts or starts[0] > 0:
-        broken.append(
-            Damaged(offset, line[: starts[0]] if starts else line, "it does not begin as an entry does")
-        )
+    if starts == [0] or not starts:
+        broken.append(Damaged(offset, line, reason))
+        return
+    if starts[0] > 0:
+        broken.append(Damaged(offset, line[: starts[0]], "it does not begin as an entry does"))
     for start, end in pairwise([*starts, len(line)]):
         try:
-            entry, key, members = _entry(line[start:end])
-            yield offset + start, entry, key, members
+            yield offset + start, *_entry(line[start:end])
         except BadLine as error:
             broken.append(Damaged(offset + start, line[start:end], str(error)))
 

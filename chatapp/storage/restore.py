@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chatapp.errors import Conflict, StorageFailed
 from chatapp.ids import now_utc
-from chatapp.storage.backup import SECRETS, back_up, check_is_whole, remove_copy
+from chatapp.storage.backup import SECRETS, back_up, check_is_finished, check_is_whole, remove_copy
 from chatapp.storage.files import Files, read_whole, write_new
 from chatapp.storage.layout import Layout
 from chatapp.storage.locks import FolderLock
@@ -93,8 +93,10 @@ def put_in_place(files: Files, layout: Layout, kept: Path) -> None:
 def finish_restore(files: Files, layout: Layout) -> None:
     """Finish a restore that was interrupted, or forget one that had not begun to count.
 
-    Does nothing in a folder without either. Raises ``OSError``, and may be called again.
+    Does nothing in a folder without either. Raises ``OSError``, and may be called again; raises ``StoreDamaged``
+    for a folder that is a copy which was never finished.
     """
+    check_is_finished(files, layout)
     if files.exists(layout.restoring):
         _swap(files, layout)
     remove_copy(files, layout.restoring_aside)

@@ -100,6 +100,24 @@ def test_a_plain_copy_of_a_folder_can_be_restored(data: Path, quick: Path) -> No
     assert state(data) == NEW
 
 
+def test_a_restore_can_be_taken_back(data: Path, backup: Path) -> None:
+    _, kept = restore(Files(), Layout(data), backup)
+
+    restore(Files(), Layout(data), kept)
+
+    assert state(data) == OLD
+
+
+def test_a_copy_that_was_never_finished_is_refused(data: Path, backup: Path) -> None:
+    before = contents(data)
+    (backup / "users.json").rename(backup / "users.json.unfinished")
+
+    with pytest.raises(StoreDamaged, match="is a copy that was not finished"):
+        restore(Files(), Layout(data), backup)
+
+    assert contents(data) == before
+
+
 def test_a_backup_is_left_as_it_is(data: Path, backup: Path) -> None:
     before = contents(backup)
 
