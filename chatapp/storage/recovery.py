@@ -163,7 +163,9 @@ def create_missing(files: Files, layout: Layout) -> None:
             "Put the file back from a backup, together with the rest of the folder, "
             "or run `.venv/bin/flask store repair`."
         )
-    if not existing:
+    if existing:
+        files.sync_folder(layout.journal)
+    else:
         JournalFile.create(files, layout.journal, 1).close()
     for path in missing:
         kind: Kind = "users" if path == layout.users else "chats"
