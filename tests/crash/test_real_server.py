@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -79,6 +80,11 @@ class Site:
         eventually(lambda: not any(map(lives, family)), GONE_WITHIN_S)
         return self.restart()
 
+    def remove(self) -> None:
+        """End the server and remove its folder."""
+        self.server.kill()
+        shutil.rmtree(self._folder)
+
     def restart(self) -> Server:
         """Start once more over the same folder, at the same address."""
         self.server = self._start()
@@ -143,7 +149,8 @@ def test_a_killed_server_keeps_every_acknowledged_message_once_and_in_order(
             for writer in crowd:
                 writer.write_for_certain()
         acknowledged += sum(len(writer.promises.acknowledged) for writer in crowd)
-        site.server.kill()
+        site.remove()
+        print(f"{number + 1} kills, {acknowledged} acknowledged messages", flush=True)
     assert acknowledged > server_rounds * len(PEOPLE) * CHATS_EACH
     print(f"{server_rounds} kills, {acknowledged} acknowledged messages, nothing lost, nothing doubled")
 
