@@ -26,6 +26,8 @@ SESSIONS_KEPT = 20
 # A session's last use is noted no more often than this.
 _TOUCH_EVERY = timedelta(minutes=1)
 _USERNAME = re.compile(r"[A-Za-z0-9._-]{2,32}")
+# Imported accounts may have other names than those that can be chosen here.
+_LONGEST_NAME = 128
 _RESERVED = frozenset({"con", "nul", "aux", "prn"})
 _WRONG = "The user name or the password is wrong."
 
@@ -98,7 +100,7 @@ class Accounts:
             return self._log_in(username, password, user_agent)
 
     def _log_in(self, username: str, password: str, user_agent: str) -> tuple[User, str]:
-        user = self._users.by_name(username) if _USERNAME.fullmatch(username) else None
+        user = self._users.by_name(username) if len(username) <= _LONGEST_NAME else None
         usable = passwords.is_usable(password)
         fits = passwords.verify(password if usable else "", user.password_hash if user and usable else None)
         if user is None or not fits or user.disabled:

@@ -62,7 +62,7 @@ class Recovered:
         nobodys = self.chats.count_without(self.users.ids()) if users_file.is_changed else 0
         if nobodys:
             remarks.append(
-                f"{nobodys} chats in chats.json belong to no account in users.json: they are kept, nobody sees them."
+                f"Chats that belong to no account in users.json: {nobodys}. They are kept, but nobody sees them."
             )
         if self.users.count() and not any(user.is_root for user in self.users.all()):
             remarks.append(_NO_ROOT)
@@ -240,7 +240,4 @@ def _put_entries_aside(files: Files, layout: Layout, found: ChatsFile) -> list[s
         return []
     kept = put_aside(files, layout, "chats.json-entries", as_json(found.rejected))
     reasons = listed([f"{each.key}: {each.reason}" for each in found.rejected])
-    count = len(found.rejected)
-    return [
-        f"{count} chats in chats.json could not be used ({reasons}). They are in {kept}; all others are here."
-    ]
+    return [f"Chats that could not be used: {reasons}. They were put aside as {kept}; all others are here."]

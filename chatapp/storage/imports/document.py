@@ -19,12 +19,8 @@ class NotJson(ValueError):
         self.offset = offset
 
 
-def parse(raw: bytes) -> Any:
-    """Return the value of a JSON text. Raises ``NotJson``, also for a name that occurs twice in one object."""
-    try:
-        return _parse_text(raw.decode(json.detect_encoding(raw)))
-    except UnicodeDecodeError as error:
-        raise NotJson("it is no text", error.start) from error
+class Ambiguous(NotJson):
+    """JSON in which a name occurs twice in one object, so that one of the two values would be lost."""
 
 
 def parse_members(raw: bytes) -> dict[str, Any]:
@@ -52,7 +48,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise NotJson(f'"{twice}" occurs twice in one object')
+        raise Ambiguous(f'"{twice}" occurs twice in one object')
     return made
 
 
@@ -68,4 +64,11 @@ def read_document(files: Files, fd: int) -> Any:
         raise NotJson("it is empty" if not size_bytes else "it holds nothing but zeros or spaces at its end")
     if not tail.endswith((b"}", b"]")):
         raise NotJson("it does not end as JSON does", size_bytes)
-    return parse(b"".join(read_blocks(files, fd)))
+    return _parse_text(_decoded(b"".join(read_blocks(files, fd))))
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode(json.detect_encoding(raw))
+    except UnicodeDecodeError as error:
+        raise NotJson("it is no text", error.start) from error

@@ -111,6 +111,11 @@ def in_words(error: ValueError) -> str:
     return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3])
 
 
+def counted(number: int, noun: str) -> str:
+    """Return ``1 chat`` or ``2 chats``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def listed(names: Collection[str]) -> str:
     """Return the first few of many names, and how many more there are."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

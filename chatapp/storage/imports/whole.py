@@ -11,11 +11,11 @@ from chatapp.errors import StoreDamaged
 from chatapp.models import User
 from chatapp.storage.files import Files
 from chatapp.storage.imports.chats import Owners, read_chats
-from chatapp.storage.imports.document import NotJson, read_document
+from chatapp.storage.imports.document import Ambiguous, NotJson, read_document
 from chatapp.storage.imports.entries import Rejected, head_of, user_of
 from chatapp.storage.imports.found import ChatsFile, UsersFile
 from chatapp.storage.imports.users import read_users
-from chatapp.storage.imports.values import in_words
+from chatapp.storage.imports.values import counted, in_words
 from chatapp.storage.lines import Head, Kind
 from chatapp.storage.snapshot import Snapshot, damaged
 
@@ -35,7 +35,7 @@ def whole_users(files: Files, path: Path, refusal: StoreDamaged) -> UsersFile:
         else:
             plain = read_users(document)
             found.is_plain, found.users = True, plain.users
-            found.remarks = _imported(path, found.count, "users") + plain.remarks
+            found.remarks = _imported(path, found.count, "user") + plain.remarks
     found.check_distinct()
     return found
 
@@ -59,7 +59,7 @@ def whole_chats(files: Files, path: Path, users: Sequence[User], refusal: StoreD
             found.is_plain = True
             plain = read_chats(document, Owners(users))
             found.held, found.rejected = plain.held, plain.rejected
-            found.remarks = _imported(path, len(found.held), "chats")
+            found.remarks = _imported(path, len(found.held), "chat")
     return found
 
 
@@ -74,6 +74,8 @@ def _open_document(files: Files, path: Path, kind: Kind, refusal: StoreDamaged) 
     try:
         document = read_document(files, fd)
     except NotJson as error:
+        if isinstance(error, Ambiguous):
+            raise damaged(path, 0, str(error)) from error
         if files.read(fd, len(_OUR_BEGINNING), 0) == _OUR_BEGINNING:
             raise refusal from error
         raise damaged(
@@ -126,5 +128,5 @@ def _rewritten(path: Path) -> str:
     return f"{path.name} was rewritten by another program; it is used as it stands now."
 
 
-def _imported(path: Path, count: int, kind: Kind) -> list[str]:
-    return [f"{path.name} had a simpler layout; {count} {kind} were imported from it."] if count else []
+def _imported(path: Path, count: int, noun: str) -> list[str]:
+    return [f"{path.name} had a simpler layout. Imported from it: {counted(count, noun)}."] if count else []

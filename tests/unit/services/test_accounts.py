@@ -13,7 +13,7 @@ from chatapp.models import Session, User
 from chatapp.services import passwords
 from chatapp.services.accounts import SESSION_IDLE, SESSION_LONGEST, Accounts
 from chatapp.storage.memory import MemoryStore, MemoryUserRepository
-from tests.records import NOON
+from tests.records import NOON, a_user
 
 PASSWORD = "correct horse battery"
 
@@ -182,6 +182,19 @@ def test_two_who_log_in_with_an_older_hash_at_once_both_get_in(
     user, _ = accounts.log_in("alice", PASSWORD, "second")
 
     assert [session.user_agent for session in user.sessions] == ["first", "second"]
+
+
+@pytest.mark.parametrize("name", ["Jörg Müller", "x", "eve@example.org", "e" * 128])
+def test_an_imported_account_signs_in_under_a_name_that_nobody_could_choose(
+    accounts: Accounts, users: Interrupted, name: str
+) -> None:
+    older = generate_password_hash(PASSWORD, "pbkdf2:sha256:1000")
+    users.add(a_user(name, password_hash=older))
+
+    user, _ = accounts.log_in(name.upper(), PASSWORD, "")
+
+    assert user.username == name
+    assert user.password_hash.startswith(passwords.METHOD)
 
 
 def test_resetting_a_password_ends_every_session(accounts: Accounts) -> None:
