@@ -1,8 +1,9 @@
-"""What storing costs: ``python -m bench.store [--chats 10 10000] [--messages 300]``.
+"""What storing costs with much stored already: ``python -m bench.store [--quick] [--cold]``.
 
-Prints one stored message beside a bare fdatasync of as many bytes in the same run, the throughput of 50 threads, and
-how long a folder takes to open and to be written anew. Everything happens in a folder that is removed afterwards;
-its disk is what is measured, so choose it with TMPDIR.
+Prints one stored message at 10 and at 100,000 chats in turns, beside a bare fdatasync and other ways of storing it;
+the throughput of 50 threads; how long a folder with a million messages takes to open and to be written anew; and the
+memory that takes. Everything happens in a folder that is removed afterwards (up to 2 GB); its disk is
+what is measured, so choose it with TMPDIR. What is read is in the system's cache, except with ``--cold`` (as root).
 """
 
 from __future__ import annotations
@@ -10,120 +11,204 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import resource
+import random
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from chatapp.ids import new_id
-from chatapp.models import Chat, Message
-from chatapp.storage.chat_state import ChatState, text_of
-from chatapp.storage.files import Files
+from bench.measured import bare_sync_ms, conditions, quantile
+from bench.store_folder import MESSAGES_PER_CHAT, OWNERS, a_message, lay_out, with_journal
+from bench.store_opened import opened
+from bench.store_rivals import Write, sqlite_one_writer, sqlite_per_thread, whole_file
+from chatapp.storage.chat_state import text_of
 from chatapp.storage.json_store import JsonStore, open_store
-from chatapp.storage.lines import Head
-from chatapp.storage.snapshot import SnapshotWriter
 
-OWNER = "owner-id"
-MESSAGES_PER_CHAT = 10
-THREADS = 50
-NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+_DROP_CACHES = Path("/proc/sys/vm/drop_caches")
+_ACTIVE_CHATS = 10
 
-
-def a_message(length: int = 240) -> Message:
-    return Message(id=new_id(), role="user", content="x" * length, created_at=NOW)
+Store = Callable[[int], object]
+"""Stores the message of that number."""
 
 
-def a_chat() -> Chat:
-    return Chat(id=new_id(), owner_id=OWNER, title="A chat", created_at=NOW, updated_at=NOW)
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is stored, and how often each thing is measured."""
+
+    few: int = 10
+    many: int = 100_000
+    records: int = 100_000
+    changed: int = 1_000
+    rewritten: tuple[int, ...] = (10, 1_000, 10_000)
+    messages: int = 400
+    threads: int = 50
+    messages_per_thread: int = 100
+    times: int = 5
 
 
-def lay_out(folder: Path, chats: int) -> None:
-    """Make a data folder with so many chats in chats.json."""
-    open_store(folder, checkpoint_after_s=math.inf).close()
-    messages = tuple(text_of(a_message()) for _ in range(MESSAGES_PER_CHAT))
-    writer = SnapshotWriter(Files(), folder / "chats.json", Head("chats", seq=0, gen=1, count=chats))
-    for _ in range(chats):
-        writer.add(new_id(), ChatState(a_chat(), added=messages).members())
-    writer.finish()
-    writer.aside.replace(folder / "chats.json")
+QUICK = Sizes(
+    few=2, many=100, records=100, changed=1, rewritten=(2, 20),
+    messages=3, threads=2, messages_per_thread=2, times=1,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A store and some of its chats, as pairs of owner and chat."""
+
+    store: JsonStore
+    chats: Sequence[tuple[str, str]]
+
+    def write(self, number: int) -> None:
+        owner_id, chat_id = self.chats[number % len(self.chats)]
+        self.store.chats.add_messages(owner_id, chat_id, [a_message(number)])
 
 
 def milliseconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
+    started_s = time.perf_counter()
     call()
-    return (time.perf_counter() - started) * 1000
+    return (time.perf_counter() - started_s) * 1000
 
 
-def quantiles(times_ms: list[float]) -> str:
-    return f"p50 {statistics.median(times_ms):7.2f} ms   p99 {sorted(times_ms)[int(len(times_ms) * 0.99)]:7.2f} ms"
+def row(name: str, values: Sequence[float], unit: str, note: str = "") -> None:
+    spread = f"({min(values):,.1f} to {max(values):,.1f}, {len(values)} times)"
+    print(f"  {name:<52} {statistics.median(values):>10,.1f} {unit:<4} {spread} {note}", flush=True)
 
 
-def bare_syncs(folder: Path) -> Iterator[float]:
-    """Yield how long one write and fdatasync of about as many bytes take, without a store."""
-    fd = os.open(folder / "bare", os.O_RDWR | os.O_CREAT, 0o600)
-    for number in range(1 << 30):
-        os.pwrite(fd, b"x" * 700, number * 700)
-        yield milliseconds(lambda: os.fdatasync(fd))
+def latency_row(name: str, values: Sequence[float], note: str = "") -> None:
+    p50, p99 = statistics.median(values), quantile(values, 0.99)
+    print(f"  {name:<52} p50 {p50:7.3f} ms  p99 {p99:7.3f} ms  ({len(values)} times) {note}", flush=True)
 
 
-def one_message(store: JsonStore, folder: Path, count: int) -> tuple[list[float], list[float]]:
-    """Return times of stored messages and of bare syncs, taken in turns."""
-    chat = store.chats.add(a_chat())
-    bare = bare_syncs(folder)
-    stored, synced = [], []
-    for _ in range(count):
-        message = a_message()
-        stored.append(milliseconds(partial(store.chats.add_messages, OWNER, chat.id, [message])))
-        synced.append(next(bare))
-    return stored, synced
+def fill(stack: ExitStack, folder: Path, chats: int, sizes: Sizes) -> tuple[Filled, Filled]:
+    """Make and open a store; return it with the few chats that people write to, and with ones not looked at yet."""
+    ids = lay_out(folder, chats)
+    store = open_store(folder, checkpoint_after_s=math.inf)
+    stack.callback(store.close)
+    pairs = [(OWNERS[place % len(OWNERS)], chat_id) for place, chat_id in enumerate(ids)]
+    random.Random(1).shuffle(pairs)
+    return Filled(store, pairs[:_ACTIVE_CHATS]), Filled(store, pairs[-sizes.messages :])
 
 
-def many_threads(store: JsonStore, each: int) -> float:
-    """Return the acknowledged messages per second of all threads together, each in a chat of its own."""
-    chats = [store.chats.add(a_chat()) for _ in range(THREADS)]
-
-    def write(chat_id: str) -> None:
-        for _ in range(each):
-            store.chats.add_messages(OWNER, chat_id, [a_message()])
-
-    threads = [threading.Thread(target=write, args=[chat.id]) for chat in chats]
-
-    def run() -> None:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    return THREADS * each / milliseconds(run) * 1000
+def one_message(ways: dict[str, Store], top: Path, sizes: Sizes) -> None:
+    """Print what one message takes while nobody else writes; all ways take turns, forwards and backwards."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    bare: list[float] = []
+    for number in range(sizes.messages):
+        for name in sorted(ways, reverse=bool(number % 2)):
+            times[name].append(milliseconds(partial(ways[name], number)))
+        bare += bare_sync_ms(top)
+    first = statistics.median(times[next(iter(ways))])
+    for name, values in times.items():
+        latency_row(name, values, f"{statistics.median(values) / first:.2f} of the first row")
+    latency_row("a bare write and fdatasync of the same size", bare)
 
 
-def private_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def rewriting(top: Path, sizes: Sizes) -> None:
+    """Print what one message takes when the whole JSON file is written for it."""
+    for chats in sizes.rewritten:
+        write = whole_file(top, chats)
+        values = [milliseconds(partial(rival(write), number)) for number in range(sizes.times * 2)]
+        latency_row(f"the whole JSON file rewritten, {chats:,} chats", values)
+        (top / "whole.json").unlink()
 
 
-def measure(chats: int, count: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="chatapp-bench-") as name:
-        folder = Path(name) / "data"
-        lay_out(folder, chats)
-        size_mb = (folder / "chats.json").stat().st_size / 1e6
-        opened: list[JsonStore] = []
-        opening_ms = milliseconds(lambda: opened.append(open_store(folder, checkpoint_after_s=math.inf)))
-        [store] = opened
-        stored, synced = one_message(store, Path(name), count)
-        throughput = many_threads(store, max(10, count // 5))
-        checkpoint_ms = milliseconds(store.checkpoint)
-        store.close()
-    print(f"{chats:,} chats, {chats * MESSAGES_PER_CHAT:,} messages, {size_mb:.1f} MB")
-    print(f"  one stored message   {quantiles(stored)}")
-    print(f"  bare fdatasync       {quantiles(synced)}")
-    print(f"  {THREADS} threads           {throughput:7.0f} acknowledged messages/s")
-    print(f"  open {opening_ms:.0f} ms   checkpoint {checkpoint_ms:.0f} ms")
-    print(f"  highest memory of this process so far {private_mb():.0f} MB")
+def rival(write: Write) -> Store:
+    return lambda number: write(f"chat-{number % _ACTIVE_CHATS}", text_of(a_message(number)))
+
+
+def many_threads(ways: dict[str, Store], sizes: Sizes) -> None:
+    """Print the acknowledged messages per second of all threads together; the ways take turns."""
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    cpu_us: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(sizes.times):
+        for name, store in ways.items():
+            cpu_s = time.process_time()
+            wall_ms = milliseconds(partial(_run_threads, store, sizes))
+            count = sizes.threads * sizes.messages_per_thread
+            rates[name].append(count / wall_ms * 1000)
+            cpu_us[name].append((time.process_time() - cpu_s) / count * 1e6)
+    for name, values in rates.items():
+        row(name, values, "/s", f"{statistics.median(cpu_us[name]):.0f} µs of processor time each")
+
+
+def _run_threads(store: Store, sizes: Sizes) -> None:
+    def work(first: int) -> None:
+        for number in range(sizes.messages_per_thread):
+            store(first + number * sizes.threads)
+
+    threads = [threading.Thread(target=work, args=[first]) for first in range(sizes.threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def opening(top: Path, sizes: Sizes, *, cold: bool) -> None:
+    """Print how long opening and checkpoints take, and the memory, each time in a new process."""
+    ids = lay_out(top / "clean", sizes.many)
+    with_journal(top / "clean", top / "journal", ids, sizes.records)
+    lay_out(top / "empty", 0)
+    clean: list[dict[str, float]] = []
+    journal: list[dict[str, float]] = []
+    empty: list[dict[str, float]] = []
+    for _ in range(sizes.times):
+        for folder, runs in ((top / "clean", clean), (top / "journal", journal), (top / "empty", empty)):
+            if cold:
+                drop_caches()
+            runs.append(opened(folder))
+    used = [opened(top / "clean", changes=sizes.changed, checkpoints=sizes.times)]
+    size_mb = (top / "clean" / "chats.json").stat().st_size / 1e6
+    print(f"\n{sizes.many:,} chats, {sizes.many * MESSAGES_PER_CHAT:,} messages, {size_mb:,.0f} MB")
+    timed_row("open", clean, "open")
+    timed_row(f"open with {sizes.records:,} records in the journal", journal, "open")
+    timed_row(f"checkpoint of {sizes.changed:,} changed chats", used, "checkpoint")
+    timed_row(f"first list of {used[0]['listed']:,.0f} chats of one owner", used, "first_list")
+    timed_row("the same list again", used, "second_list")
+    print("\nprivate memory over that of an empty store")
+    base_mb = statistics.median(run["opened_mb"] for run in empty)
+    row("opened", [run["opened_mb"] - base_mb for run in clean], "MB")
+    row("opened with the journal", [run["opened_mb"] - base_mb for run in journal], "MB")
+    row(f"after {sizes.times} checkpoints", [run["after_mb"] - base_mb for run in used], "MB")
+
+
+def timed_row(name: str, runs: Sequence[dict[str, float]], key: str) -> None:
+    """Print all measurements of the runs whose name begins with ``key``: wall time, and processor time beside it."""
+    found = [(each, value) for run in runs for each, value in run.items() if each.startswith(key)]
+    cpu = [value for each, value in found if each.endswith("_cpu_ms")]
+    wall = [value for each, value in found if each.endswith("_ms") and not each.endswith("_cpu_ms")]
+    row(name, wall, "ms", f"{statistics.median(cpu):,.0f} ms of processor time")
+
+
+def drop_caches() -> None:
+    """Have the system forget what it read from the disk. Raises ``PermissionError`` without the right to."""
+    os.sync()
+    _DROP_CACHES.write_text("3", encoding="ascii")
+
+
+def storing(sizes: Sizes) -> None:
+    with ExitStack() as stack:
+        top = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chatapp-bench-")))
+        few, _ = fill(stack, top / "few", sizes.few, sizes)
+        many, untouched = fill(stack, top / "many", sizes.many, sizes)
+        per_thread = rival(stack.enter_context(sqlite_per_thread(top)))
+        one_writer = rival(stack.enter_context(sqlite_one_writer(top)))
+        stores: dict[str, Store] = {
+            f"the store, {sizes.few:,} chats": few.write,
+            f"the store, {sizes.many:,} chats": many.write,
+        }
+        rivals = {"SQLite, a connection per thread": per_thread, "SQLite, one writing thread": one_writer}
+        print("\none message, acknowledged when the disk has it")
+        first = {f"the store, {sizes.many:,} chats, first look at the chat": untouched.write}
+        one_message(stores | first | rivals, top, sizes)
+        rewriting(top, sizes)
+        print(f"\n{sizes.threads} threads, acknowledged messages per second")
+        many_threads(stores | rivals, sizes)
 
 
 def main() -> None:
@@ -131,12 +216,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--chats", type=int, nargs="+", default=[10, 10_000], help="how many chats are stored already"
+        "--quick", action="store_true", help="a look at the table, with almost nothing stored"
     )
-    parser.add_argument("--messages", type=int, default=300, help="how many messages are timed")
+    parser.add_argument(
+        "--cold", action="store_true", help="have the system forget its cache before each open"
+    )
     arguments = parser.parse_args()
-    for chats in arguments.chats:
-        measure(chats, arguments.messages)
+    print(f"{conditions()}, {'cold' if arguments.cold else 'warm'} cache")
+    sizes = QUICK if arguments.quick else Sizes()
+    storing(sizes)
+    with tempfile.TemporaryDirectory(prefix="chatapp-bench-") as name:
+        opening(Path(name), sizes, cold=arguments.cold)
 
 
 if __name__ == "__main__":
