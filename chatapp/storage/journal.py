@@ -270,6 +270,7 @@ class Journal:
                 self.refuse(str(error))
             return storage_error(error)
         except BaseException:
+            self._file.broken = True
             self.refuse("the writer was interrupted; what the file holds now is not known")
             raise
         return None
@@ -293,8 +294,10 @@ class Journal:
         )
 
     def accept(self) -> None:
-        """Accept changes again, on a file that is known to be good."""
-        self._refusal = self.problem = None
+        """Accept changes again, unless the file failed once more meanwhile: then it is never used again either."""
+        with self._writing:
+            if not self._file.broken:
+                self._refusal = self.problem = None
 
     def close(self, refusal: StorageFailed) -> None:
         """Let go of the file; every later change raises ``refusal``."""

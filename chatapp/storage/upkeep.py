@@ -99,9 +99,16 @@ class Upkeep:
 
     def _work(self) -> None:
         if self._parts.due_at_s <= monotonic_s():
-            self._parts.flush()
+            self._flush()
         if self._checkpoint_at_s() <= monotonic_s():
             self._checkpoint()
+
+    def _flush(self) -> None:
+        """Save the parts that wait. Whatever goes wrong with one of them, this thread goes on."""
+        try:
+            self._parts.flush()
+        except Exception:
+            log.exception("unfinished replies could not be saved in a way that was not foreseen")
 
     def _checkpoint(self) -> None:
         try:

@@ -297,6 +297,58 @@ def test_after_a_failed_sync_the_file_is_never_used_again(
         assert texts(after) == ["one", "three"]
 
 
+def test_a_file_that_fails_while_a_checkpoint_writes_is_not_accepted_by_it(
+    open_folder: Opener, files: FaultyFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint began before: it proves nothing about the file that failed since."""
+    for name in ("start", "stop"):
+        monkeypatch.setattr(upkeep.Upkeep, name, lambda _: None)
+    store = open_folder(files)
+    add_text(store, "one")
+    syncs_fail = failing("sync", error(errno.EIO))
+
+    def fail_a_message_meanwhile(call: str, name: str) -> OSError | None:
+        if (call, name) == ("sync", "chats.json.tmp"):
+            files.fault = syncs_fail
+            with pytest.raises(StorageFailed, match="not saved"):
+                add_text(store, "two")
+            files.fault = no_fault
+        return None
+
+    files.fault = fail_a_message_meanwhile
+    store.checkpoint()
+
+    with pytest.raises(StorageReadOnly):
+        add_text(store, "three")
+    assert store.problem is not None
+    store.checkpoint()
+    add_text(store, "four")
+    assert texts(store) == ["one", "four"]
+
+
+def test_a_file_whose_writer_was_interrupted_is_not_used_again(
+    open_folder: Opener, files: FaultyFiles, folder: Path
+) -> None:
+    """Not even an empty one, which a checkpoint would otherwise go on with."""
+    store = open_folder(files)
+
+    def interrupt(call: str, name: str) -> OSError | None:
+        if (call, name) == ("sync", JOURNAL):
+            raise KeyboardInterrupt
+        return None
+
+    files.fault = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        add_text(store, "one")
+    files.fault = no_fault
+    store.checkpoint()
+    before = (folder / "journal" / JOURNAL).read_bytes()
+    add_text(store, "two")
+
+    assert (folder / "journal" / JOURNAL).read_bytes() == before
+    assert texts(store) == ["two"]
+
+
 def test_after_a_failed_sync_the_store_moves_on_by_itself(open_folder: Opener, files: FaultyFiles) -> None:
     store = open_folder(files)
     files.fault = once(failing("sync", error(errno.EIO)))

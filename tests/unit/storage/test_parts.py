@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,13 @@ def test_words_of_many_threads_are_all_there(open_folder: Opener) -> None:
     store._parts.flush()
 
     assert [len(each.content) for each in store.chats.get(owner_id, chat_id).messages] == [200] * 20
+
+
+def test_a_part_that_cannot_be_written_does_not_end_the_upkeep(open_folder: Opener, folder: Path) -> None:
+    streaming = Streaming(open_folder(checkpoint_after_s=0.05))
+    streaming.part(0, "half \ud83d")
+    eventually(lambda: math.isinf(streaming.store._parts.due_at_s))
+
+    streaming.store.chats.add_messages(streaming.owner_id, streaming.chat_id, [a_message("later")])
+
+    eventually(lambda: b"later" in (folder / "chats.json").read_bytes())
