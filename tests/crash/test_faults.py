@@ -22,7 +22,7 @@ from chatapp.errors import NotFound, StorageFailed
 from chatapp.storage.json_store import JsonStore, open_store
 from chatapp.storage.upkeep import Upkeep
 from tests.crash.conftest import ALL_FROM_ROUNDS
-from tests.crash.lives import LIVES, RESTART, Held, Life, Step, held_by
+from tests.crash.lives import LIVES, RESTART, Held, Life, Step, anything, held_by
 from tests.crash.unlucky import ERRORS, Fault, UnluckyFiles
 from tests.memory_folder import memory_folder
 from tests.records import a_user
@@ -89,6 +89,10 @@ def take(step: Step, lived: Lived, store: JsonStore, files: UnluckyFiles) -> Non
     except StorageFailed as refusal:
         check_text(refusal)
         lived.refused.append(step)
+        files.is_reading = True
+        assert step.shown(held_by(store)) != "whole" or step.shown is anything, (
+            f"{step.name} was refused, and is shown"
+        )
     except NotFound:
         assert lived.refused, step.name  # only what was refused is missing
     files.is_reading = True
