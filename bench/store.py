@@ -16,14 +16,14 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from bench.measured import bare_sync_ms, conditions, quantile
-from bench.store_folder import MESSAGES_PER_CHAT, OWNERS, a_message, lay_out, with_journal
+from bench.store_folder import MESSAGES_PER_CHAT, OWNERS, a_chat, a_message, lay_out, with_journal
 from bench.store_opened import opened
 from bench.store_rivals import Write, sqlite_one_writer, sqlite_per_thread, whole_file
 from chatapp.storage.chat_state import text_of
@@ -122,6 +122,13 @@ def rival(write: Write) -> Store:
     return lambda number: write(f"chat-{number % _ACTIVE_CHATS}", text_of(a_message(number)))
 
 
+def own_chats(stores: Sequence[Filled], sizes: Sizes) -> Iterator[Store]:
+    """Yield each store with a new chat for every thread."""
+    for filled in stores:
+        added = [filled.store.chats.add(a_chat()) for _ in range(sizes.threads)]
+        yield Filled(filled.store, [(chat.owner_id, chat.id) for chat in added]).write
+
+
 def many_threads(ways: dict[str, Store], sizes: Sizes) -> None:
     """Print the acknowledged messages per second of all threads together; the ways take turns."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
@@ -207,8 +214,8 @@ def storing(sizes: Sizes) -> None:
         first = {f"the store, {sizes.many:,} chats, first look at the chat": untouched.write}
         one_message(stores | first | rivals, top, sizes)
         rewriting(top, sizes)
-        print(f"\n{sizes.threads} threads, acknowledged messages per second")
-        many_threads(stores | rivals, sizes)
+        print(f"\n{sizes.threads} threads, each in a chat of its own, acknowledged messages per second")
+        many_threads(dict(zip(stores, own_chats([few, many], sizes), strict=True)) | rivals, sizes)
 
 
 def main() -> None:
