@@ -109,7 +109,14 @@ class _File:
 
     @property
     def unsure(self) -> int:
+        """Number of changes that may be left or not."""
         return sum(not each.is_sure for each in self.changes)
+
+    @property
+    def unsure_pages(self) -> int:
+        """Number of pages that they touch, at least one each."""
+        unsure = [each for each in self.changes if not each.is_sure]
+        return sum(1 + len(each.data or b"") // PAGE_BYTES for each in unsure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +149,10 @@ class Moment:
 
     @property
     def unsure(self) -> int:
-        """Number of changes that may or may not be left."""
+        """Number of names and pages that a power cut may leave or not."""
         return sum(
-            len(node.changes) if isinstance(node, _Folder) else node.unsure for node in self.nodes.values()
+            len(node.changes) if isinstance(node, _Folder) else node.unsure_pages
+            for node in self.nodes.values()
         )
 
     def after_kill(self) -> SimulatedDisk:

@@ -75,7 +75,8 @@ def groups(life: Life) -> None:
     life.say_together(["c", "a"])
     life.say_together(["b"])
     life.checkpoint()
-    life.say_together(["a", "c", "b"])
+    for _ in range(4):
+        life.say_together(["a", "c", "b"])
 
 
 def write_part(text: str, store: JsonStore) -> None:
@@ -282,7 +283,7 @@ class Lab:
     def run(self, states: int) -> None:
         """Try all disks that a moment may leave where these are few, then others by chance.
 
-        With few states to try, not all of the first either: by chance as many as make up half of them.
+        With few states to try, not all of the first either, but some by chance: a third as many as states.
         """
         moments = self._life.disk.moments
         whole = [
@@ -290,14 +291,14 @@ class Lab:
             for place, moment in enumerate(moments)
             for disk in moment.whole_power_cuts(MOST_WHOLE_STATES)
         ]
-        for place, disk in self._chance.sample(whole, min(len(whole), states // 2)):
+        for place, disk in self._chance.sample(whole, min(len(whole), states // 3)):
             self._story = []
             self._note("cut", self._life, place)
             self._try(place, disk)
-        unsure = [place for place, moment in enumerate(moments) if moment.unsure]
+        weights = [moment.unsure for moment in moments]
         while self.states < states:
             self._story = []
-            place = self._chance.choice(unsure)
+            [place] = self._chance.choices(range(len(moments)), weights)
             self._try(place, self._interrupted(self._life, place))
 
     def _interrupted(self, life: Life, place: int) -> SimulatedDisk:
