@@ -34,14 +34,14 @@ class ChatState:
     Args:
         put: the summary as it was last put; messages that were added since may have moved its ``updated_at`` on.
         line: the messages that a snapshot holds; ``None`` for a chat that is in none.
-        added: messages after those of the line, in order.
+        added: messages after those of the line, by id and in order.
         replaced: newer states of messages of the line, by message id.
         newest_at: the time of the newest message, when it is later than what was put.
     """
 
     put: ChatSummary
     line: Line | None = None
-    added: tuple[bytes, ...] = ()
+    added: Mapping[str, bytes] = field(default_factory=lambda: _NOTHING)
     replaced: Mapping[str, bytes] = field(default_factory=lambda: _NOTHING)
     newest_at: datetime | None = None
 
@@ -58,23 +58,17 @@ class ChatState:
         newest_at = self.newest_at
         if message.created_at > (newest_at or self.put.updated_at):
             newest_at = message.created_at
-        return ChatState(self.put, self.line, (*self.added, text_of(message)), self.replaced, newest_at)
+        return ChatState(self.put, self.line, _with(self.added, message), self.replaced, newest_at)
 
     def with_replaced(self, message: Message) -> ChatState:
         """Return the chat with another state of the message that has the same id."""
-        start, text = _start(message.id), text_of(message)
-        if any(each.startswith(start) for each in self.added):
-            added = tuple(text if each.startswith(start) else each for each in self.added)
-            return ChatState(self.put, self.line, added, self.replaced, self.newest_at)
-        replaced = MappingProxyType({**self.replaced, message.id: text})
-        return ChatState(self.put, self.line, self.added, replaced, self.newest_at)
+        if message.id in self.added:
+            return ChatState(self.put, self.line, _with(self.added, message), self.replaced, self.newest_at)
+        return ChatState(self.put, self.line, self.added, _with(self.replaced, message), self.newest_at)
 
     def recent(self, message_id: str) -> Message | None:
         """Return a message that was added or replaced since the snapshot, or ``None``."""
-        text = self.replaced.get(message_id)
-        if text is None:
-            start = _start(message_id)
-            text = next((each for each in reversed(self.added) if each.startswith(start)), None)
+        text = self.added.get(message_id) or self.replaced.get(message_id)
         return None if text is None else Message.model_validate_json(text)
 
     def may_hold(self, message_id: str) -> bool:
@@ -87,14 +81,16 @@ class ChatState:
             messages = self.messages()
         else:
             messages = _parsed(
-                each for each in (*self.replaced.values(), *self.added) if STREAMING_MARK in each
+                each for each in (*self.replaced.values(), *self.added.values()) if STREAMING_MARK in each
             )
         return [each for each in messages if each.status == "streaming"]
 
     def messages(self) -> tuple[Message, ...]:
         """Return all messages in order. Raises ``StoreDamaged`` when the line cannot be read any more."""
         newer = {key: Message.model_validate_json(text) for key, text in self.replaced.items()}
-        return tuple(newer.get(each.id, each) for each in _parsed((*self._line_texts(), *self.added)))
+        return tuple(
+            newer.get(each.id, each) for each in _parsed((*self._line_texts(), *self.added.values()))
+        )
 
     def _line_texts(self) -> Iterable[bytes]:
         """Return the line's messages as one piece of JSON, or nothing when it has none."""
@@ -104,7 +100,7 @@ class ChatState:
     def members(self) -> bytes:
         """Return the chat's JSON for a snapshot, after the opening brace. Old messages are not parsed."""
         summary = self.summary.model_dump_json(exclude={"id"}).encode()
-        texts: Iterable[bytes] = (*self._line_texts(), *self.added)
+        texts: Iterable[bytes] = (*self._line_texts(), *self.added.values())
         if self.replaced:
             texts = (self.replaced.get(each.id) or text_of(each) for each in _parsed(texts))
         return summary[1:-1] + MESSAGES_MARK + b",".join(texts) + b"]}"
@@ -113,6 +109,13 @@ class ChatState:
 def text_of(message: Message) -> bytes:
     """Return a message as the files hold it."""
     return _MESSAGE.to_json(message)
+
+
+def _with(texts: Mapping[str, bytes], message: Message) -> dict[str, bytes]:
+    """Return a copy with this message in it, in its place or at the end."""
+    copied = dict(texts)
+    copied[message.id] = text_of(message)
+    return copied
 
 
 def _parsed(texts: Iterable[bytes]) -> tuple[Message, ...]:

@@ -85,12 +85,15 @@ class Checkpointer:
         """Size of users.json and chats.json together."""
 
     @property
+    def unsaved_records(self) -> int:
+        """How many records of the journal the files do not hold, whichever process wrote them."""
+        return self._journal.last_number - self._saved_number
+
+    @property
     def is_needed(self) -> bool:
         """True when the files do not hold everything, or the journal cannot go on without them, or may not."""
         journal = self._journal
-        return (
-            journal.last_number > self._saved_number or journal.needs_new_file or journal.problem is not None
-        )
+        return self.unsaved_records > 0 or journal.needs_new_file or journal.problem is not None
 
     def checkpoint(self, *, with_uses: bool = True) -> None:
         """Make the files hold everything; do nothing when they do already.

@@ -18,6 +18,8 @@ _RETRY_S = 10.0
 _SMALL_BYTES = 20_000_000
 _JOURNAL_BYTES = 16 << 20
 _JOURNAL_SHARE = 0.2
+_UNSAVED_RECORDS = 30_000
+"""What no checkpoint has taken in yet stays in memory, and every start reads it again."""
 _PATIENCE = 5
 """While changes never pause, a small store is written after this many times the idle time."""
 
@@ -77,16 +79,20 @@ class Upkeep:
     def _checkpoint_at_s(self) -> float:
         if not self._checkpointer.is_needed:
             return math.inf
-        files_bytes, journal_bytes = self._checkpointer.files_bytes, self._journal.size_bytes
-        if self._journal.needs_new_file or journal_bytes > max(_JOURNAL_BYTES, _JOURNAL_SHARE * files_bytes):
+        if self._journal.needs_new_file or self._is_much():
             return self._retry_at_s
         if self._journal.problem is not None:
             # Nobody may be writing any more: a checkpoint finds out whether the disk takes something again.
             return max(self._retry_at_s, self._journal.failed_at_s + _RETRY_S)
-        if files_bytes + journal_bytes > _SMALL_BYTES:
+        if self._checkpointer.files_bytes + self._journal.size_bytes > _SMALL_BYTES:
             return math.inf
         latest_s = self._first_change_at_s + _PATIENCE * self._idle_s
         return max(self._retry_at_s, min(self._changed_at_s + self._idle_s, latest_s))
+
+    def _is_much(self) -> bool:
+        """Return whether so much came since the last checkpoint, even in earlier processes, that one is due."""
+        most_bytes = max(_JOURNAL_BYTES, _JOURNAL_SHARE * self._checkpointer.files_bytes)
+        return self._journal.size_bytes > most_bytes or self._checkpointer.unsaved_records > _UNSAVED_RECORDS
 
     def _run(self) -> None:
         while not self._stopping:

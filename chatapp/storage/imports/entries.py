@@ -109,7 +109,7 @@ def state_of_chat(chat: Chat) -> ChatState:
     """Return a chat that is in no snapshot. Raises ``ValueError`` when it holds what cannot be stored."""
     summary = summary_of(chat)
     summary.model_dump_json()
-    return ChatState(summary, added=tuple(text_of(message) for message in chat.messages))
+    return ChatState(summary, added={message.id: text_of(message) for message in chat.messages})
 
 
 def head_of(kind: Kind, document: Mapping[str, Any]) -> Head:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from chatapp.errors import StorageFailed, StorageFull
+from chatapp.storage import upkeep
 from chatapp.storage.json_store import JsonStore, open_store
 from tests.fakes.files import FaultyFiles, disk_full, error, no_fault
 from tests.records import a_chat, a_message, a_reply, a_session, a_user, minutes_after_noon
@@ -308,6 +309,16 @@ def test_a_store_that_never_rests_is_written_as_well(open_folder: Opener, folder
         pause.wait(0.02)
 
     assert '"busy"' in (folder / "chats.json").read_text()
+
+
+def test_a_long_journal_of_a_server_that_was_killed_is_taken_in_at_the_start(
+    store: JsonStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out(tmp_path / "killed", contents(folder))
+    monkeypatch.setattr(upkeep, "_UNSAVED_RECORDS", 2)
+
+    with reopened(tmp_path / "killed"):
+        wait_until(lambda: "in the second" in (tmp_path / "killed" / "chats.json").read_text())
 
 
 def test_everything_is_synced_before_it_is_relied_on(
