@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from chatapp.ids import new_id, now_utc
-from chatapp.models import Chat, ChatSummary, Message, User
+from chatapp.models import ChatSummary, Message, User
 from chatapp.storage.chat_state import ChatState
-from chatapp.storage.imports.entries import Rejected, state_of_chat
+from chatapp.storage.chat_state import text_of as text_of_message
+from chatapp.storage.imports.entries import Rejected, new_state
 from chatapp.storage.imports.users import user_id
 from chatapp.storage.imports.values import (
     field_of,
@@ -70,13 +71,19 @@ class PlainChats:
 def read_chats(document: Any, owners: Owners) -> PlainChats:
     """Return the chats of a plain document, which is emptied meanwhile. Raises ``ValueError`` when it is no such."""
     found = PlainChats()
-    for key, owner, value in _records(document, owners):
+    for place, (key, owner, value) in enumerate(_records(document, owners), 1):
         try:
             state = _chat(key, owner, value, owners, found.held)
             found.held[state.summary.id] = state
         except ValueError as error:
-            found.rejected.append(Rejected(key or text_of(value)[:40], value, in_words(error)))
+            found.rejected.append(Rejected(key or _label(place, value), value, in_words(error)))
     return found
+
+
+def _label(place: int, value: Any) -> str:
+    """Return how a chat without a key is called; never by its title, which only its owner may read."""
+    known = reference(value.get("id")) if isinstance(value, dict) else None
+    return known or f"chat {place}"
 
 
 def _records(document: Any, owners: Owners) -> Iterator[tuple[str | None, Any, Any]]:
@@ -136,14 +143,15 @@ def _chat(
     if chat_id in taken:
         chat_id = new_id()
     created_at = time_of(first_of(value, _CREATED))
-    messages = _messages(first_of(value, _MESSAGES), created_at)
-    created_at = created_at or (messages[0].created_at if messages else now_utc())
-    latest = max([created_at, *(each.created_at for each in messages)])
+    messages = _Messages(created_at)
+    messages.read(first_of(value, _MESSAGES))
+    created_at = created_at or messages.first_at or now_utc()
+    latest = max(created_at, messages.latest_at or created_at)
     summary = lenient(ChatSummary, _summary(value) | {
         "id": chat_id, "owner_id": owner_id, "created_at": created_at,
         "updated_at": max(latest, time_of(first_of(value, _UPDATED)) or latest),
     })  # fmt: skip
-    return state_of_chat(Chat.model_construct(**dict(summary), messages=messages))
+    return new_state(summary, messages.texts)
 
 
 def _summary(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,43 +165,56 @@ def _summary(value: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _messages(values: Any, created_at: datetime | None) -> tuple[Message, ...]:
-    if values is None:
-        return ()
-    if not isinstance(values, list):
-        raise ValueError("its messages are no list")
-    made: list[Message] = []
-    ids: dict[str, str] = {}
-    for place, value in enumerate(values):
-        if not isinstance(value, dict):
-            raise ValueError(f"its message {place + 1} is no object")
-        message = _message(place, value, made[-1] if made else None, ids, created_at)
-        ids[reference(value.get("id")) or message.id] = ids[message.id] = message.id
-        made.append(message)
-    return tuple(made)
+class _Messages:
+    """The messages of a chat, read one after another and kept as the files hold them.
 
+    Args:
+        created_at: when the chat was made, if that is known: the time of messages that have none.
+    """
 
-def _message(
-    place: int,
-    value: Mapping[str, Any],
-    before: Message | None,
-    ids: Mapping[str, str],
-    created_at: datetime | None,
-) -> Message:
-    """Return a message; it answers the one before unless it names an earlier one of ``ids``."""
-    role = _ROLES.get(str(value.get("role")).casefold())
-    if role is None:
-        raise ValueError(f"the role {text_of(value.get('role'))!r} of its message {place + 1} is not known")
-    message_id = fitting_id(value.get("id"))
-    parent_id = ids.get(reference(value.get("parent_id")) or "")
-    is_first = "parent_id" in value and value["parent_id"] is None
-    fallback = before.created_at if before else created_at or now_utc()
-    consumed = {field_of(value, _CONTENTS), field_of(value, _CREATED)}
-    return lenient(Message, without(value, consumed) | {
-        "id": message_id if message_id and message_id not in ids else new_id(),
-        "role": role,
-        "content": text_of(first_of(value, _CONTENTS)),
-        "parent_id": parent_id or (before.id if before and not is_first else None),
-        "model": text_of(value.get("model")) or None,
-        "created_at": time_of(first_of(value, _CREATED)) or fallback,
-    })  # fmt: skip
+    def __init__(self, created_at: datetime | None) -> None:
+        self.texts: dict[str, bytes] = {}
+        self.first_at: datetime | None = None
+        self.latest_at: datetime | None = None
+        self._before_at = created_at or now_utc()
+        self._before: str | None = None
+        self._ids: dict[str, str] = {}
+        """New ids by those that the file has."""
+
+    def read(self, values: Any) -> None:
+        """Raises ``ValueError`` with the reason why the chat cannot be used."""
+        if not isinstance(values, list | None):
+            raise ValueError("its messages are no list")
+        for place, value in enumerate(values or (), 1):
+            if not isinstance(value, dict):
+                raise ValueError(f"its message {place} is no object")
+            self._add(place, value)
+
+    def _add(self, place: int, value: Mapping[str, Any]) -> None:
+        message = self._message(place, value)
+        self.texts[message.id] = text_of_message(message)
+        self._ids[reference(value.get("id")) or message.id] = message.id
+        self._before, self._before_at = message.id, message.created_at
+        self.first_at = self.first_at or message.created_at
+        self.latest_at = max(self.latest_at or message.created_at, message.created_at)
+
+    def _message(self, place: int, value: Mapping[str, Any]) -> Message:
+        role = _ROLES.get(str(value.get("role")).casefold())
+        if role is None:
+            raise ValueError(f"the role {text_of(value.get('role'))!r} of its message {place} is not known")
+        message_id = fitting_id(value.get("id"))
+        consumed = {field_of(value, _CONTENTS), field_of(value, _CREATED)}
+        return lenient(Message, without(value, consumed) | {
+            "id": message_id if message_id and message_id not in self.texts else new_id(),
+            "role": role,
+            "content": text_of(first_of(value, _CONTENTS)),
+            "parent_id": self._parent(value),
+            "model": text_of(value.get("model")) or None,
+            "created_at": time_of(first_of(value, _CREATED)) or self._before_at,
+        })  # fmt: skip
+
+    def _parent(self, value: Mapping[str, Any]) -> str | None:
+        """Return what a message answers: the one before, unless it names an earlier one or none."""
+        if "parent_id" in value and value["parent_id"] is None:
+            return None
+        return self._ids.get(reference(value.get("parent_id")) or "", self._before)

@@ -39,6 +39,10 @@ def _parse_text(text: str) -> Any:
         return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise NotJson(error.msg, len(text[: error.pos].encode("utf-8", "surrogatepass"))) from error
+    except NotJson:
+        raise
+    except ValueError as error:
+        raise NotJson(f"it holds what cannot be read: {error}") from error
     except RecursionError as error:
         raise NotJson("it is nested too deeply") from error
 

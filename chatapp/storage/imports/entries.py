@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chatapp.models import Chat, Message, Session, User
+from chatapp.models import ChatSummary, Message, Session, User
 from chatapp.storage.chat_state import ChatState, text_of
-from chatapp.storage.chats import summary_of
-from chatapp.storage.imports.document import NotJson, parse_members
+from chatapp.storage.imports.document import Ambiguous, NotJson, parse_members
 from chatapp.storage.imports.values import fitting_id, time_of
 from chatapp.storage.lines import Head, Kind, encode_head
 from chatapp.storage.snapshot import Damaged
@@ -50,6 +49,8 @@ def edited_entries(broken: Sequence[Damaged]) -> tuple[list[Edited], list[Damage
             for line in run:
                 try:
                     found += _entries([line])
+                except Ambiguous as error:
+                    unread.append(Damaged(line.offset, line.content, str(error)))
                 except NotJson:
                     unread.append(line)
     return found, unread
@@ -89,12 +90,14 @@ def chat_of(chat_id: str, value: Mapping[str, Any]) -> ChatState:
     messages = value.get("messages", ())
     if not isinstance(messages, list | tuple):
         raise ValueError("its messages are no list")
-    made = tuple(Message.model_validate(_prepared(each)) for each in messages)
-    if len({message.id for message in made}) < len(made):
-        raise ValueError("two of its messages have the same id")
+    texts: dict[str, bytes] = {}
+    for each in messages:
+        message = Message.model_validate(_prepared(each))
+        if message.id in texts:
+            raise ValueError("two of its messages have the same id")
+        texts[message.id] = text_of(message)
     summary = {name: each for name, each in value.items() if name != "messages"}
-    chat = Chat.model_validate({**_prepared(summary), "id": chat_id})
-    return state_of_chat(Chat.model_construct(**dict(summary_of(chat)), messages=made))
+    return new_state(ChatSummary.model_validate({**_prepared(summary), "id": chat_id}), texts)
 
 
 def _prepared(value: Any) -> Any:
@@ -105,11 +108,14 @@ def _prepared(value: Any) -> Any:
     return {name: each for name, each in value.items() if name != "crc"} | times
 
 
-def state_of_chat(chat: Chat) -> ChatState:
-    """Return a chat that is in no snapshot. Raises ``ValueError`` when it holds what cannot be stored."""
-    summary = summary_of(chat)
+def new_state(summary: ChatSummary, texts: Mapping[str, bytes]) -> ChatState:
+    """Return a chat that is in no snapshot. Raises ``ValueError`` when its summary holds what cannot be stored.
+
+    Args:
+        texts: its messages as the files hold them, by id.
+    """
     summary.model_dump_json()
-    return ChatState(summary, added={message.id: text_of(message) for message in chat.messages})
+    return ChatState(summary, added=texts)
 
 
 def head_of(kind: Kind, document: Mapping[str, Any]) -> Head:

@@ -63,8 +63,8 @@ def time_of(value: Any) -> datetime | None:
     Without a zone it is taken as UTC.
     """
     if isinstance(value, str):
-        with suppress(ValueError):
-            return _with_zone(datetime.fromisoformat(value.strip()))
+        with suppress(ValueError, OverflowError):
+            return _with_zone(datetime.fromisoformat(value.strip())).astimezone(UTC)
         with suppress(ValueError):
             value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

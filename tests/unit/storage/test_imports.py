@@ -176,7 +176,8 @@ def test_nobody_becomes_root_where_roles_are_known(data: Path) -> None:
 @pytest.mark.parametrize(
     ("created", "year"),
     [
-        ("2021-05-01T12:00:00+02:00", 2021), ("2021-05-01 12:00", 2021), (1_620_000_000, 2021),
+        ("2021-05-01T12:00:00+02:00", 2021), ("2021-05-01 12:00", 2021),
+        ("0001-01-01T00:00:00+14:00", None), (1_620_000_000, 2021),
         (1_620_000_000.5, 2021), (1_620_000_000_000, 2021), ("1620000000", 2021), (None, None), ("soon", None),
         (1e300, None), (True, None), ([], None),
     ],
@@ -233,6 +234,7 @@ USERS_REFUSED: dict[str, tuple[Any, str]] = {
     "one account alone": ({"username": "alice", "password": HASH}, "its entry username is no user"),
     "a newer version": (b'{"format":"users/2","seq":0,"gen":1,"users":{}}', "another version of chatapp"),
     "another kind": ({"format": "chats/1", "seq": 0, "gen": 1, "count": 0, "chats": {}}, "another|does not begin"),
+    "a number of 5000 digits": (b'[{"username":"a","x":' + b"9" * 5_000 + b"}]", "it holds what cannot be read"),
     "deep": (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
 }  # fmt: skip
 
@@ -329,7 +331,9 @@ def test_a_chat_that_cannot_be_used_is_put_aside_and_the_others_are_there(
 
     assert after.texts("alice") == [["Hello", "Hi!"]]
     [notice] = [each for each in after.notices if "Chats that could not be used" in each]
+    assert "could not be used: chat 2: " in notice
     assert reason in notice
+    assert "Talk" not in notice
     [kept] = (data / "quarantine").iterdir()
     assert kept.name in notice
     assert json.loads(kept.read_bytes())[0]["value"] == chat
