@@ -2,28 +2,34 @@
 
 1. the new files are written to ``restoring.tmp`` and read as a start would read them
 2. ``restoring.tmp`` becomes ``restoring``: from here on the new files count
-3. the present files move to ``backups/…``, the new ones to their places, ``restoring`` goes
+3. the present files get a second name in ``backups/…``, then the new ones get a second name in the data folder
+4. ``restoring`` becomes ``restoring.tmp`` again, and goes
 
-A start finishes step 3 when it was interrupted; each of its moves is made only where it is still to be made.
+A start finishes what was interrupted. A file has both of its names on the disk before it loses one of them, so no step
+depends on the order in which the disk takes names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from chatapp.errors import Conflict, StorageFailed
 from chatapp.ids import now_utc
 from chatapp.storage.backup import SECRETS, back_up, check_is_finished, check_is_whole, remove_copy
-from chatapp.storage.files import Files, read_whole, write_new
+from chatapp.storage.files import Files, copy_file, read_whole, write_new
+from chatapp.storage.journal import generation_path
 from chatapp.storage.layout import Layout
 from chatapp.storage.locks import FolderLock
 from chatapp.storage.recovery import Recovered
+from chatapp.storage.replay import generations
 
-_MOVED = ("journal", *SECRETS, "chats.json", "users.json")
+_SINGLE = ("chats.json", "users.json", *SECRETS)
 _GOES_TO = "goes-to"
 """The file in ``restoring`` that names the folder for what is replaced."""
+_IS_KEPT = "is-kept"
+"""The file in ``restoring`` that says that all of that is there."""
 
 
 def restore(files: Files, layout: Layout, source: Path) -> tuple[Recovered, Path]:
@@ -103,24 +109,63 @@ def finish_restore(files: Files, layout: Layout) -> None:
 
 
 def _swap(files: Files, layout: Layout) -> None:
-    """What is still in ``restoring`` has not been moved yet; what then has its name is the old one."""
-    coming = [name for name in _MOVED if files.exists(layout.restoring / name)]
-    leaving = [name for name in coming if files.exists(layout.folder / name)]
-    if leaving:
-        _move_away(files, layout, leaving)
-    for name in coming:
-        files.rename(layout.restoring / name, layout.folder / name)
-    files.sync_folder(layout.folder)
-    files.sync_folder(layout.restoring)
-    remove_copy(files, layout.restoring)
+    coming = _data_files(files, layout.restoring)
+    if not files.exists(layout.restoring / _IS_KEPT):
+        _keep_present(files, layout, coming)
+        write_new(files, layout.restoring / _IS_KEPT, b"")
+    _put_in(files, layout, coming)
+    files.rename(layout.restoring, layout.restoring_aside)
     files.sync_folder(layout.folder)
 
 
-def _move_away(files: Files, layout: Layout, names: list[str]) -> None:
+def _data_files(files: Files, folder: Path) -> list[str]:
+    """Return the names of the data files below a folder."""
+    journal = [generation_path(folder / "journal", each) for each in generations(files, folder / "journal")]
+    return [f"journal/{path.name}" for path in journal] + [
+        name for name in _SINGLE if files.exists(folder / name)
+    ]
+
+
+def _keep_present(files: Files, layout: Layout, coming: Collection[str]) -> None:
+    """Give what will be replaced a name in the backups folder, durable."""
+    leaving = [
+        name for name in _data_files(files, layout.folder) if name in coming or name.startswith("journal/")
+    ]
+    if not leaving:
+        return
     kept = layout.backups / read_whole(files, layout.restoring / _GOES_TO).decode()
-    files.make_folder(kept)
-    files.sync_folder(layout.backups)
-    for name in names:
-        files.rename(layout.folder / name, kept / name)
+    files.make_folder(kept / "journal")
+    for name in leaving:
+        files.remove(kept / name)
+        _name_also(files, layout.folder / name, kept / name)
+    files.sync_folder(kept / "journal")
     files.sync_folder(kept)
+
+
+def _put_in(files: Files, layout: Layout, coming: Collection[str]) -> None:
+    """Let the new files stand in the data folder, durable, and no other journal than theirs."""
+    files.make_folder(layout.journal)
+    for name in coming:
+        aside = layout.folder / f"{name}.tmp"
+        files.remove(aside)
+        _name_also(files, layout.restoring / name, aside)
+        files.rename(aside, layout.folder / name)
+        files.remove(aside)  # renaming one name of a file over another of its names does nothing
+    for name in _data_files(files, layout.folder):
+        if name.startswith("journal/") and name not in coming:
+            files.remove(layout.folder / name)
+    files.sync_folder(layout.journal)
     files.sync_folder(layout.folder)
+
+
+def _name_also(files: Files, path: Path, name: Path) -> None:
+    """Give a file a second name, or copy it where there are no hard links."""
+    try:
+        files.link(path, name)
+    except OSError:
+        files.remove(name)
+        fd = files.open(path)
+        try:
+            copy_file(files, fd, name)
+        finally:
+            files.close(fd)
