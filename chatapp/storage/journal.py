@@ -10,7 +10,6 @@ import errno
 import logging
 import math
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +23,6 @@ from chatapp.storage.lines import encode_record
 from chatapp.storage.operations import Operation, decode, encode
 
 log = logging.getLogger(__name__)
-
-_BATCH = re.compile(rb'\{"n":\d+,"b":(\d+),')
 
 
 def generation_path(folder: Path, generation: int) -> Path:
@@ -98,46 +95,42 @@ class JournalFile:
         self._files.close(self._fd)
 
 
-def continue_journal(files: Files, folder: Path, newest: int, filled: int | None) -> JournalFile:
+def continue_journal(
+    files: Files, folder: Path, newest: int, last_group: tuple[Path, int] | None
+) -> JournalFile:
     """Return the file to append to: the newest generation while it is empty, otherwise a new one.
 
     What an earlier process has left is made durable first: the records to come will claim that it is.
 
     Args:
-        filled: the last generation that holds anything, if any does.
+        last_group: the file and the offset at which the records begin that were written last, if there are any.
     """
-    if filled is not None:
-        _write_last_group_again(files, generation_path(folder, filled))
-    if newest == filled:
-        return JournalFile.create(files, folder, newest + 1)
+    if last_group is not None:
+        _write_again(files, *last_group)
     path = generation_path(folder, newest)
     fd = files.open(path, writable=True)
     files.sync(fd)
     files.sync_folder(folder)
-    return JournalFile(files, path, newest, fd)
+    file = JournalFile(files, path, newest, fd)
+    if file.durable_bytes == 0:
+        return file
+    file.close()
+    return JournalFile.create(files, folder, newest + 1)
 
 
-def _write_last_group_again(files: Files, path: Path) -> None:
-    """Have the disk take the last group for certain.
+def _write_again(files: Files, path: Path, offset: int) -> None:
+    """Have the disk take the end of a file for certain.
 
     After a failed sync the system may go on showing what the disk never got, and the next sync may succeed without
     writing it. Only the last group of a file can be such: after it, the file was not written to.
     """
     fd = files.open(path, writable=True)
     try:
-        content = b"".join(read_blocks(files, fd))
-        start = _last_group_start(content)
-        write_all(files, fd, content[start:], start)
+        end = files.size_bytes(fd)
+        write_all(files, fd, b"".join(read_blocks(files, fd, offset, end - offset)), offset)
         files.sync(fd)
     finally:
         files.close(fd)
-
-
-def _last_group_start(content: bytes) -> int:
-    last_line = content[content.rfind(b"\n", 0, -1) + 1 :]
-    batch = _BATCH.match(last_line)
-    start = content.find(b'{"n":%s,"b":%s,' % (batch[1], batch[1])) if batch else 0
-    return max(0, start)
 
 
 class _Waiting:

@@ -89,7 +89,7 @@ class JsonStore:
         self._chats = recovered.chats
         self._closed = False
         reader = recovered.reader
-        journal_file = continue_journal(files, layout.journal, reader.newest, reader.filled)
+        journal_file = continue_journal(files, layout.journal, reader.newest, reader.last_group)
         self._journal = Journal(journal_file, reader.last_number, self._apply)
         self._checkpointer = Checkpointer(
             files, layout, lock, self._journal, self._users, self._chats,

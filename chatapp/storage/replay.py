@@ -58,13 +58,14 @@ class JournalReader:
         may_be_new: there may be no journal at all, because none was ever written.
 
     After :meth:`records` has ended, ``last_number`` is the number of the last record, ``torn`` the part that has
-    to be cut off, if any, ``newest`` the newest generation and ``filled`` the last one that holds any, if one does.
+    to be cut off, if any, ``newest`` the newest generation and ``last_group`` the file and the offset at which the
+    records begin that were written last, if there are records.
     """
 
     def __init__(self, files: Files, folder: Path, first: int, seq: int, *, may_be_new: bool = False) -> None:
         self.last_number = seq
         self.torn: Torn | None = None
-        self.filled: int | None = None
+        self.last_group: tuple[Path, int] | None = None
         self._files = files
         self._folder = folder
         self._generations = [each for each in generations(files, folder) if each >= first]
@@ -83,14 +84,16 @@ class JournalReader:
         contents = [
             (each, read_whole(self._files, generation_path(self._folder, each))) for each in self._generations
         ]
-        self.filled = max((generation for generation, content in contents if content), default=None)
         for generation, content in contents:
             path = generation_path(self._folder, generation)
-            for record in self._file_records(path, content):
-                if record.number != self.last_number + 1:
-                    raise self._gap(path, content.find(record.line))
+            for offset, record in self._file_records(path, content):
+                number = record.number
+                if number != self.last_number + 1:
+                    raise self._gap(path, offset)
+                if record.line.startswith(b'{"n":%d,"b":%d,' % (number, number)):
+                    self.last_group = path, offset
                 self.torn = None
-                self.last_number = record.number
+                self.last_number = number
                 yield record
 
     def _gap(self, path: Path, offset: int) -> StoreDamaged:
@@ -112,7 +115,8 @@ class JournalReader:
             else Torn(path, offset, content)
         )
 
-    def _file_records(self, path: Path, content: bytes) -> Iterator[Record]:
+    def _file_records(self, path: Path, content: bytes) -> Iterator[tuple[int, Record]]:
+        """Yield offset and content of each whole record up to the first that is not."""
         offset = 0
         while offset < len(content):
             end = content.find(b"\n", offset)
@@ -124,7 +128,7 @@ class JournalReader:
                     raise damaged(path, offset, str(error)) from error
                 self._note_torn(path, offset, content[offset:])
                 return
-            yield _record(path, offset, line)
+            yield offset, _record(path, offset, line)
             offset += len(line) + 1
 
 

@@ -193,6 +193,22 @@ def a_failed_sync_and_a_rescue(life: Life) -> None:
 
 
 @workload
+def a_failed_sync_during_a_checkpoint(life: Life) -> None:
+    furnish(life)
+    life.say(ALICE, "a")
+
+    def fail_meanwhile(call: str, name: str) -> None:
+        if (call, name) == ("rename", "chats.json.tmp"):
+            fail_a_sync(life)
+
+    life.disk.fault = fail_meanwhile
+    life.checkpoint()
+    assert not life.say(ALICE, "a")
+    life.checkpoint()
+    life.say(ALICE, "a")
+
+
+@workload
 def a_failed_sync_and_a_restart(life: Life) -> None:
     """The system still shows what the disk never got; the next process must not build on it."""
     furnish(life)
