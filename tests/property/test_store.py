@@ -113,6 +113,7 @@ class Stores(RuleBasedStateMachine):
             self.die()
         if self.real._journal.needs_new_file:
             self.real.checkpoint()
+        self.refused = lambda _: None
 
     def with_fault(self, call: Callable[[], Any]) -> Any:
         """Make a call on the real store while the fault that is due, if any, happens."""
@@ -126,7 +127,6 @@ class Stores(RuleBasedStateMachine):
         """A refused change is there whole or not at all: where it is, the model makes it too."""
         if held_by(self.real) != held_by(self.model):
             outcome(lambda: self.refused(self.model))
-        self.refused = lambda _: None
 
     @rule(fault=FAULTS, dies=st.booleans())
     def have_bad_luck_next(self, fault: Fault, dies: bool) -> None:
@@ -260,6 +260,7 @@ class Stores(RuleBasedStateMachine):
         assert [each for each in self.real.notices if not each.startswith(EXPECTED)] == []
 
 
+@pytest.mark.timeout(0)
 def test_any_sequence_gives_what_plain_dicts_give(request: pytest.FixtureRequest) -> None:
     """``pytest tests/property --examples 5000`` for the long run; ``--hypothesis-seed`` repeats one."""
     examples: int = request.config.getoption("--examples", default=EXAMPLES_IN_CI)
