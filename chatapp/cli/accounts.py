@@ -70,6 +70,8 @@ def list_users() -> None:
 def _accounts() -> Iterator[Accounts]:
     folder = Config.from_env().data_dir
     opened = open_store(folder)
+    for notice in opened.notices:
+        click.echo(notice, err=True)
     try:
         yield Accounts(opened.users, SetupCodeFile(folder / "setup-code"))
     finally:

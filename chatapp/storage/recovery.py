@@ -59,6 +59,10 @@ class Recovered:
         """Lines for root about what others wrote into the files; empty when there is nothing to say."""
         users_file, chats_file = self.files
         remarks = users_file.remarks + chats_file.remarks
+        if self.is_changed and self.reader.last_number > min(each.head.seq for each in self.snapshots):
+            remarks.append(
+                "The journal held newer changes than these files; they were made on top of what was edited."
+            )
         nobodys = self.chats.count_without(self.users.ids()) if users_file.is_changed else 0
         if nobodys:
             remarks.append(

@@ -47,6 +47,16 @@ def test_a_password_can_be_set_anew(run: Run, data: Path) -> None:
     after.close()
 
 
+def test_a_command_that_imports_a_plain_file_says_so(run: Run, data: Path) -> None:
+    data.mkdir()
+    (data / "users.json").write_text('{"alice": {"password": "secret"}}')
+
+    answer = run("user", "reset-password", "alice", "--password", PASSWORD)
+
+    assert answer.output.splitlines()[0] == "users.json had a simpler layout. Imported from it: 1 user."
+    assert answer.output.splitlines()[-1] == "alice has a new password."
+
+
 def test_somebody_is_made_root_and_the_last_root_stays(run: Run) -> None:
     run("user", "create", "alice", "--password", PASSWORD)
     run("user", "create", "bob", "--password", PASSWORD)

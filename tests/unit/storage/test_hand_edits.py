@@ -92,6 +92,19 @@ def test_an_edited_chat_is_used_as_it_stands_now_and_told(data: Path) -> None:
     assert_accepted(data, "chats.json", found, notices)
 
 
+def test_newer_changes_of_the_journal_are_made_on_top_of_an_edit_and_told(data: Path) -> None:
+    with reopened(data) as store:
+        store.users.update("bob-id", lambda bob: bob.model_copy(update={"disabled": True}))
+        left = contents(data)
+    lay_out(data, left)
+    edit(data, "users.json", swap('"username":"bob"', '"username":"Robert"'))
+
+    with reopened(data) as store:
+        bob = store.users.get("bob-id")
+        assert (bob.username, bob.disabled) == ("bob", True)
+        assert any("made on top of what was edited" in notice for notice in store.notices)
+
+
 def test_it_is_written_with_a_new_checksum_before_anything_else_happens(data: Path, tmp_path: Path) -> None:
     edit(data, "chats.json", swap('"title":"B"', '"title":"Edited"'))
 
