@@ -19,6 +19,7 @@ from chatapp.models import User
 from chatapp.storage.backup import remove_copy
 from chatapp.storage.chat_table import ChatTable, FrozenChats
 from chatapp.storage.files import Files
+from chatapp.storage.imports.values import listed
 from chatapp.storage.journal import JournalFile, generation_path
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import Head
@@ -183,10 +184,9 @@ class _Folder:
 
     def _about_journal(self) -> list[str]:
         report = []
-        if not self._generations:
-            report.append(
-                "The journal is missing. If it held anything newer than the two files, that is lost."
-            )
+        missing = "The journal is" if not self._generations else self._missing_files()
+        if missing:
+            report.append(f"{missing} missing. What was only there, newer than the two files, is lost.")
         if self._damaged:
             more = f" and {len(self._damaged) - _NAMED} more places" if len(self._damaged) > _NAMED else ""
             report.append(f"The journal could not be read at {'; '.join(self._damaged[:_NAMED])}{more}.")
@@ -199,6 +199,17 @@ class _Folder:
         if homeless := sum(self._homeless.values()):
             report.append(f"{homeless} messages in the journal belong to chats that could not be read.")
         return report
+
+    def _missing_files(self) -> str:
+        """Return which journal files a start would look for in vain, and the verb; ``""`` when none."""
+        known = [*self._generations, *(head.gen for head in self._heads)]
+        first = min([head.gen for head in self._heads] or known)
+        names = [
+            f"journal/{generation_path(self._layout.journal, each).name}"
+            for each in range(first, max(known) + 1)
+            if each not in self._generations
+        ]
+        return f"{listed(names)} {'is' if len(names) == 1 else 'are'}" if names else ""
 
     def _count_missing(self) -> int:
         """Return how many records are missing behind what the older of the two files holds."""
