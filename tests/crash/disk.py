@@ -1,7 +1,7 @@
 """A disk in memory that can lose its power: what programs see and what would be left are two things.
 
 A change is sure to be left only after a sync: ``sync`` for the bytes and the length of one file, ``sync_folder`` for
-the names in one folder. Of everything since then any part may be left, in any order. More may go wrong here than on
+the names in one folder. Of everything since then any part may be left, in any order. More may be lost here than on
 a real file system, never less: the names of a rename are two changes, and either may be left without the other.
 """
 
@@ -14,131 +14,18 @@ import os
 import random
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from chatapp.storage.files import Files
+from tests.crash.pages import Change, File, Folder
 from tests.fakes.files import Fault, error, no_fault
 
-PAGE_BYTES = 512
 SURE_AT_ONCE = {"store.lock"}
 """Files whose bytes need no sync here: nothing hangs on them, and they would be most of what is unsure."""
 _ROOT = 1
 
-Names = Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Bytes written at a place, or a new length. ``is_sure`` once the disk has it, ``is_clean`` once it was given up.
-
-    A change that could not be written is given up: programs go on seeing it, and no later sync writes it.
-    """
-
-    offset: int
-    data: bytes | None
-    is_sure: bool = False
-    is_clean: bool = False
-
-    def applied(self, content: bytes) -> bytes:
-        """Return the content after this change; what lies between is zeros."""
-        begin = content[: self.offset].ljust(self.offset, b"\0")
-        return begin if self.data is None else begin + self.data + content[self.offset + len(self.data) :]
-
-    def remains(self, content: bytes, chance: random.Random) -> bytes:
-        """Return the content after some part of this change that a power cut may leave."""
-        way = chance.choice(("lost", "kept", "torn", "pages", "pages", "length"))
-        if way == "kept" or (self.data is None and way != "lost"):
-            return self.applied(content)
-        if self.data is None or way == "lost":
-            return content
-        if way == "torn":
-            return replace(self, data=self.data[: chance.randrange(len(self.data) + 1)]).applied(content)
-        longer = content.ljust(self.offset + len(self.data), b"\0")
-        return longer if way == "length" else self._some_pages(longer, chance)
-
-    def _some_pages(self, content: bytes, chance: random.Random) -> bytes:
-        """Return the content with some of the pages written: a later one may be there without an earlier."""
-        assert self.data is not None
-        end = self.offset + len(self.data)
-        for page in range(self.offset - self.offset % PAGE_BYTES, end, PAGE_BYTES):
-            if chance.random() < 0.5:
-                begin, stop = max(page, self.offset), min(page + PAGE_BYTES, end)
-                part = self.data[begin - self.offset : stop - self.offset]
-                content = content[:begin] + part + content[stop:]
-        return content
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """What was on the disk, the changes since, and what programs see."""
-
-    disk: bytes = b""
-    changes: tuple[Change, ...] = ()
-    seen: bytes = b""
-    version: int = 0
-
-    def changed(self, change: Change) -> _File:
-        return _File(self.disk, (*self.changes, change), change.applied(self.seen), self.version + 1)
-
-    def synced(self) -> _File:
-        changes = [each if each.is_clean else replace(each, is_sure=True) for each in self.changes]
-        disk = self.disk
-        while changes and changes[0].is_sure:
-            disk = changes.pop(0).applied(disk)
-        return replace(self, disk=disk, changes=tuple(changes))
-
-    def given_up(self) -> _File:
-        """Return the file after a sync that failed."""
-        changes = tuple(each if each.is_sure else replace(each, is_clean=True) for each in self.changes)
-        return replace(self, changes=changes)
-
-    def remains(self, chance: random.Random) -> bytes:
-        content = self.disk
-        for change in self.changes:
-            content = change.applied(content) if change.is_sure else change.remains(content, chance)
-        return content
-
-    def whole_remains(self) -> Iterator[bytes]:
-        """Yield the content with each combination of the changes that may be left, each wholly or not at all."""
-        for kept in itertools.product(*[(True,) if each.is_sure else (False, True) for each in self.changes]):
-            content = self.disk
-            for change in itertools.compress(self.changes, kept):
-                content = change.applied(content)
-            yield content
-
-    @property
-    def unsure(self) -> int:
-        """Number of changes that may be left or not."""
-        return sum(not each.is_sure for each in self.changes)
-
-    @property
-    def unsure_pages(self) -> int:
-        """Number of pages that they touch, at least one each."""
-        unsure = [each for each in self.changes if not each.is_sure]
-        return sum(1 + len(each.data or b"") // PAGE_BYTES for each in unsure)
-
-
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    """The names that programs see, and for each that changed since the last sync all it has stood for.
-
-    0 stands for nothing: the name did not exist.
-    """
-
-    seen: Names = field(default_factory=dict)
-    changes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-
-    def changed(self, name: str, node: int) -> _Folder:
-        before = self.changes.get(name, (self.seen.get(name, 0),))
-        seen = {each: number for each, number in self.seen.items() if each != name}
-        return _Folder(seen | ({name: node} if node else {}), {**self.changes, name: (*before, node)})
-
-    def with_names(self, chosen: Names) -> Names:
-        return {name: node for name, node in {**self.seen, **chosen}.items() if node}
-
-
-_Node = _File | _Folder
+_Node = File | Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +38,7 @@ class Moment:
     def unsure(self) -> int:
         """Number of names and pages that a power cut may leave or not."""
         return sum(
-            len(node.changes) if isinstance(node, _Folder) else node.unsure_pages
+            len(node.changes) if isinstance(node, Folder) else node.unsure_pages
             for node in self.nodes.values()
         )
 
@@ -161,7 +48,7 @@ class Moment:
 
     def after_power_cut(self, chance: random.Random) -> SimulatedDisk:
         """Return one disk that may be left."""
-        files = {each: node for each, node in self.nodes.items() if isinstance(node, _File)}
+        files = {each: node for each, node in self.nodes.items() if isinstance(node, File)}
         return self._left_of(
             {each: file.remains(chance) for each, file in files.items()},
             {(each, name): chance.choice(stood_for) for each, name, stood_for in self._changed_names()},
@@ -169,7 +56,7 @@ class Moment:
 
     def whole_power_cuts(self, most: int) -> Iterator[SimulatedDisk]:
         """Yield all disks that may be left with no change torn; nothing when they may be more than ``most``."""
-        files = {each: node for each, node in self.nodes.items() if isinstance(node, _File)}
+        files = {each: node for each, node in self.nodes.items() if isinstance(node, File)}
         names = {(each, name): set(stood_for) for each, name, stood_for in self._changed_names()}
         ways = math.prod(1 << file.unsure for file in files.values())
         if ways * math.prod(len(each) for each in names.values()) > most:
@@ -182,7 +69,7 @@ class Moment:
 
     def _changed_names(self) -> Iterator[tuple[int, str, tuple[int, ...]]]:
         for number, node in self.nodes.items():
-            if isinstance(node, _Folder):
+            if isinstance(node, Folder):
                 yield from ((number, name, stood_for) for name, stood_for in node.changes.items())
 
     def _left_of(
@@ -194,11 +81,11 @@ class Moment:
         while waiting:
             number = waiting.pop()
             node = self.nodes[number]
-            if isinstance(node, _File):
-                nodes[number] = _File(contents[number], (), contents[number])
+            if isinstance(node, File):
+                nodes[number] = File(contents[number], (), contents[number])
             else:
                 left = node.with_names({name: standing[number, name] for name in node.changes})
-                nodes[number] = _Folder(left)
+                nodes[number] = Folder(left)
                 waiting.extend(left.values())
         return SimulatedDisk(nodes)
 
@@ -214,7 +101,7 @@ class SimulatedDisk(Files):
         self.fault: Fault = no_fault
         self.most_bytes_per_write = 1 << 30
         self.calls: list[tuple[str, str]] = []
-        self._nodes: dict[int, _Node] = dict(nodes or {_ROOT: _Folder()})
+        self._nodes: dict[int, _Node] = dict(nodes or {_ROOT: Folder()})
         self.moments = [Moment(dict(self._nodes))]
         self._open: dict[int, tuple[int, str]] = {}
         self._locked: dict[int, int] = {}
@@ -239,7 +126,7 @@ class SimulatedDisk(Files):
         if fault is not None:
             raise fault
 
-    def _change(self, number: int, file: _File, name: str, change: Change) -> None:
+    def _change(self, number: int, file: File, name: str, change: Change) -> None:
         changed = file.changed(change)
         self._nodes[number] = changed.synced() if name in SURE_AT_ONCE else changed
 
@@ -252,7 +139,7 @@ class SimulatedDisk(Files):
         number = _ROOT
         for name in path.parts[1:]:
             node = self._nodes.get(number)
-            number = node.seen.get(name, 0) if isinstance(node, _Folder) else 0
+            number = node.seen.get(name, 0) if isinstance(node, Folder) else 0
         return number
 
     def _number(self, path: Path) -> int:
@@ -261,19 +148,19 @@ class SimulatedDisk(Files):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         return number
 
-    def _folder(self, path: Path) -> tuple[int, _Folder]:
+    def _folder(self, path: Path) -> tuple[int, Folder]:
         number = self._number(path)
         node = self._nodes[number]
-        if not isinstance(node, _Folder):
+        if not isinstance(node, Folder):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         return number, node
 
-    def _file(self, fd: int) -> tuple[int, _File, str]:
+    def _file(self, fd: int) -> tuple[int, File, str]:
         if fd not in self._open:
             raise error(errno.EBADF)
         number, name = self._open[fd]
         node = self._nodes[number]
-        if not isinstance(node, _File):
+        if not isinstance(node, File):
             raise error(errno.EISDIR)
         return number, node, name
 
@@ -290,7 +177,7 @@ class SimulatedDisk(Files):
                 self._folder(path)
                 return
             number = next(self._numbers)
-            self._nodes[number] = _Folder()
+            self._nodes[number] = Folder()
             self._name(path, number)
             self._done("add_folder", path.name)
 
@@ -298,7 +185,7 @@ class SimulatedDisk(Files):
         with self._turn:
             self._ask("names", folder.name)
             node = self._nodes.get(self._find(folder))
-            return sorted(node.seen) if isinstance(node, _Folder) else []
+            return sorted(node.seen) if isinstance(node, Folder) else []
 
     def exists(self, path: Path) -> bool:
         with self._turn:
@@ -311,7 +198,7 @@ class SimulatedDisk(Files):
             if self._find(path):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
             number = next(self._numbers)
-            self._nodes[number] = _File()
+            self._nodes[number] = File()
             self._name(path, number)
             self._done("create", path.name)
             return self._opened(number, path)
@@ -370,7 +257,7 @@ class SimulatedDisk(Files):
         with self._turn:
             self._ask("sync_folder", folder.name)
             number, node = self._folder(folder)
-            self._nodes[number] = _Folder(node.seen)
+            self._nodes[number] = Folder(node.seen)
             self._done("sync_folder", folder.name)
 
     def rename(self, source: Path, target: Path) -> None:
@@ -417,7 +304,7 @@ class SimulatedDisk(Files):
             number = self._number(file) if isinstance(file, Path) else self._open[file][0]
             self._ask("identity", file.name if isinstance(file, Path) else self._open[file][1])
             node = self._nodes[number]
-            return (1, number, len(node.seen), node.version if isinstance(node, _File) else 0)
+            return (1, number, len(node.seen), node.version if isinstance(node, File) else 0)
 
     def lock(self, fd: int) -> bool:
         with self._turn:
@@ -428,6 +315,6 @@ class SimulatedDisk(Files):
 
 def _shape(nodes: Mapping[int, _Node], number: int) -> tuple[object, ...]:
     node = nodes[number]
-    if isinstance(node, _File):
+    if isinstance(node, File):
         return (node.seen,)
     return tuple((name, _shape(nodes, each)) for name, each in sorted(node.seen.items()))

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from chatapp.storage.files import Files, read_whole, write_aside, write_new
-from tests.crash.disk import PAGE_BYTES, Moment, SimulatedDisk
+from tests.crash.disk import Moment, SimulatedDisk
+from tests.crash.pages import PAGE_BYTES
 from tests.fakes.files import error, no_fault
 
 ROOT = Path("/")

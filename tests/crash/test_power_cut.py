@@ -6,7 +6,7 @@ import errno
 import itertools
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from time import perf_counter
 
@@ -17,22 +17,11 @@ from chatapp.storage import checkpoint, locks
 from chatapp.storage.files import read_whole, write_new
 from chatapp.storage.json_store import JsonStore
 from chatapp.storage.upkeep import Upkeep
-from tests.crash.disk import SimulatedDisk
-from tests.crash.power import ALICE, BOB, DATA, Life
+from tests.crash.power import ALICE, BOB, DATA, Lab, Life, Workload
 from tests.fakes.files import Fault, disk_full, error, no_fault
 from tests.records import a_reply
 
-Workload = Callable[[Life], None]
 WORKLOADS: list[Workload] = []
-
-MOST_WHOLE_STATES = 64
-"""Up to so many disks that a moment may leave are all tried; beyond, some are chosen by chance."""
-
-
-KILLS = 0.2
-"""How often the process ends and the system goes on, in place of a power cut."""
-CHECKPOINTS = 0.3
-"""How often a start on what was left goes on to a checkpoint."""
 
 
 def workload(function: Workload) -> Workload:
@@ -280,74 +269,6 @@ def a_file_of_somebody_else(life: Life) -> None:
     life.say(ALICE, "a")
     life.checkpoint()
     life.say(ALICE, "a")
-
-
-class Lab:
-    """Cuts the power of one workload again and again, and of what is started on the disks that are left."""
-
-    def __init__(self, workload: Workload, chance: random.Random) -> None:
-        self.states = 0
-        self._chance = chance
-        self._different: set[int] = set()
-        self._story: list[str] = []
-        self._life = Life(SimulatedDisk())
-        workload(self._life)
-
-    def summary(self) -> str:
-        return f"{self.states} disks, {len(self._different)} different ones"
-
-    def run(self, states: int) -> None:
-        """Try all disks that a moment may leave where these are few, then others by chance.
-
-        With few states to try, not all of the first either, but some by chance: a third as many as states.
-        """
-        moments = self._life.disk.moments
-        whole = [
-            (place, disk)
-            for place, moment in enumerate(moments)
-            for disk in moment.whole_power_cuts(MOST_WHOLE_STATES)
-        ]
-        for place, disk in self._chance.sample(whole, min(len(whole), states // 3)):
-            self._story = []
-            self._note("cut", self._life, place)
-            self._try(place, disk)
-        weights = [moment.unsure for moment in moments]
-        while self.states < states:
-            self._story = []
-            [place] = self._chance.choices(range(len(moments)), weights)
-            self._try(place, self._interrupted(self._life, place))
-
-    def _interrupted(self, life: Life, place: int) -> SimulatedDisk:
-        """Return what the next process finds: now and then the system outlives the process."""
-        moment = life.disk.moments[place]
-        is_kill = self._chance.random() < KILLS
-        self._note("killed" if is_kill else "cut", life, place)
-        return moment.after_kill() if is_kill else moment.after_power_cut(self._chance)
-
-    def _note(self, what: str, life: Life, place: int) -> None:
-        last_calls = ", ".join(" ".join(call) for call in life.disk.calls[max(0, place - 3) : place])
-        self._story.append(f"{what} at call {place} (… {last_calls})")
-
-    def _try(self, place: int, disk: SimulatedDisk) -> None:
-        """Start on what was left of the workload's disk."""
-        try:
-            self._survive(Life(disk, self._life.allowed(place)), self._chance.choice((1, 1, 2)))
-        except Exception as failure:
-            raise AssertionError("; ".join([*self._story, repr(failure)])) from failure
-
-    def _survive(self, life: Life, more_cuts: int) -> None:
-        """Start on a disk, write, and be cut off again: in the middle of the start, or later."""
-        self.states += 1
-        self._different.add(life.disk.fingerprint())
-        life.start()
-        life.go_on()
-        if self._chance.random() < CHECKPOINTS:
-            life.checkpoint()
-            life.go_on()
-        if more_cuts:
-            place = self._chance.randrange(len(life.disk.moments))
-            after = self._interrupted(life, place)
-            self._survive(Life(after, life.allowed(place)), more_cuts - 1)
 
 
 @pytest.fixture
