@@ -96,16 +96,22 @@ def fill(stack: ExitStack, folder: Path, chats: int, sizes: Sizes) -> tuple[Fill
 
 
 def one_message(ways: dict[str, Store], top: Path, sizes: Sizes) -> None:
-    """Print what one message takes while nobody else writes; all ways take turns, forwards and backwards."""
+    """Print what one message takes while nobody else writes; all ways take turns, each round in another order."""
     times: dict[str, list[float]] = {name: [] for name in ways}
+    cpu_us: dict[str, list[float]] = {name: [] for name in ways}
     bare: list[float] = []
+    order, dice = list(ways), random.Random(1)
     for number in range(sizes.messages):
-        for name in sorted(ways, reverse=bool(number % 2)):
+        dice.shuffle(order)
+        for name in order:
+            cpu_s = time.process_time()
             times[name].append(milliseconds(partial(ways[name], number)))
+            cpu_us[name].append((time.process_time() - cpu_s) * 1e6)
         bare += bare_sync_ms(top)
     first = statistics.median(times[next(iter(ways))])
     for name, values in times.items():
-        latency_row(name, values, f"{statistics.median(values) / first:.2f} of the first row")
+        share, cpu = statistics.median(values) / first, statistics.median(cpu_us[name])
+        latency_row(name, values, f"{share:.2f} of the first row, {cpu:.0f} µs of processor time")
     latency_row("a bare write and fdatasync of the same size", bare)
 
 
