@@ -17,7 +17,7 @@ from chatapp.storage.json_store import open_store
 from tests.crash.lesser import NOBODY
 from tests.memory_folder import memory_folder
 from tests.records import a_chat, a_message, a_user
-from tests.start.processes import TOP
+from tests.start.processes import TOP, eventually
 from tests.unit.storage.killed import reopened
 
 pytestmark = pytest.mark.crash
@@ -218,6 +218,25 @@ def test_a_file_removed_while_it_is_used_is_there_again_after_the_stop(top: Path
     with reopened(data) as after:
         [alice] = after.users.all()
         assert len(after.chats.list(alice.id)) == 1
+
+
+@pytest.mark.parametrize("gone", [".", "journal"])
+def test_a_folder_removed_while_it_is_used_is_refused_once_and_written_anew_by_itself(
+    top: Path, lesser: Lesser, gone: str
+) -> None:
+    data = top / "data"
+    assert lesser.ask("open", data) == "open"
+    lesser.ask("add", "bob")
+    shutil.rmtree(data / gone)
+
+    refused = lesser.ask("add", "charlie")
+    eventually(lambda: lesser.ask("add", "dora") == "added")
+
+    assert refused["status"] == 503
+    assert "was not saved" in refused["refused"]
+    shutil.copytree(data, top / "killed")
+    with reopened(top / "killed") as store:
+        assert [user.username for user in store.users.all()] == ["alice", "bob", "dora"]
 
 
 def test_data_files_behind_links_are_followed_and_the_links_stay(top: Path, lesser: Lesser) -> None:
