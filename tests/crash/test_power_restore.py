@@ -26,6 +26,8 @@ from tests.records import a_chat, a_message, a_user
 pytestmark = pytest.mark.crash
 
 SOURCE, BACKUP = DATA.with_name("source"), DATA.with_name("backup")
+MOST_WHOLE_STATES = 256
+"""Up to so many disks that a moment may leave are all tried."""
 SHARE = 20
 """One state for so many of ``--states``: three works share what one workload of the store may take."""
 
@@ -66,12 +68,15 @@ def cut_everywhere(
     start = len(disk.moments)
     work(disk)
     moments = disk.moments[start:]
-    verdicts = set()
-    for number in range(states):
-        place = number % len(moments) if number < len(moments) else chance.randrange(len(moments))
-        left = moments[place].after_power_cut(chance)
-        verdicts.add(judge(left, place == len(moments) - 1))
-    print(f"{states} disks after {len(moments)} moments: {sorted(verdicts)}")
+    verdicts, seen = set(), set()
+    for place, moment in enumerate(moments):
+        is_last = place == len(moments) - 1
+        some = (moment.after_power_cut(chance) for _ in range(max(1, states // len(moments))))
+        for left in (*moment.whole_power_cuts(MOST_WHOLE_STATES), *some):
+            if (left.fingerprint(), is_last) not in seen:
+                seen.add((left.fingerprint(), is_last))
+                verdicts.add(judge(left, is_last))
+    print(f"{len(seen)} disks after {len(moments)} moments: {sorted(verdicts)}")
     return verdicts
 
 

@@ -207,6 +207,8 @@ def test_a_start_that_is_killed_while_it_finishes_a_restore_is_finished_by_the_n
             with suppress(Killed):
                 finish_restore(files, Layout(data))
             assert state(data) == NEW
+            [kept] = (data / "backups").iterdir()
+            assert state(kept) == OLD
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])

@@ -16,7 +16,7 @@ from chatapp.models import ChatSummary
 from chatapp.storage.files import Files
 from chatapp.storage.json_store import JsonStore
 from chatapp.storage.layout import Layout
-from chatapp.storage.lines import decode_head, encode_head
+from chatapp.storage.lines import decode_head, encode_head, encode_record
 from chatapp.storage.salvage import Salvaged, salvage
 from tests.fakes.files import FaultyFiles, error
 from tests.memory_folder import memory_folder
@@ -290,6 +290,9 @@ def test_old_changes_do_not_go_over_newer_ones(data: Path) -> None:
         left = contents(data)
     lay_out(data, left)
     change(data / "chats.json", break_line(b"pfel"))
+    for path in journal(data):
+        if b"The newest name" in path.read_bytes():
+            change(path, break_line(b"The newest name"))
 
     salvage(FaultyFiles(syncs=False), Layout(data))
 
@@ -326,6 +329,28 @@ def test_files_of_a_newer_version_are_not_touched(data: Path) -> None:
         salvage(Files(), Layout(data))
 
     assert contents(data) == before
+
+
+def test_a_change_of_a_newer_version_is_left_to_that_version(data: Path) -> None:
+    """Neither a start nor a repair throws away what it does not know; both say what to do."""
+    newer = journal(data)[-1]
+    number = newer.read_bytes().count(b"\n") + 1000
+    newer.write_bytes(
+        encode_record(number, number, "2030-01-01T00:00:00.000Z", b'"op":"chat.share","chat":"x"')
+    )
+    before = contents(data)
+
+    with pytest.raises(StoreDamaged) as refused_start, reopened(data):
+        pass
+    with pytest.raises(StoreDamaged) as refused_repair:
+        salvage(Files(), Layout(data))
+
+    assert refused_start.value.message == refused_repair.value.message
+    assert refused_start.value.message.startswith(
+        f"{newer}, byte 0: this change is not understood (unknown kind of change 'chat.share')"
+    )
+    assert refused_start.value.message.endswith("use that version, or put back a backup.")
+    assert {name: each for name, each in contents(data).items() if name in before} == before
 
 
 class BadBlock(FaultyFiles):
