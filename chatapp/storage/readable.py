@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 
-from pydantic_core import from_json
-
 from chatapp.errors import StoreDamaged
 from chatapp.storage.files import Files
 from chatapp.storage.lines import BadLine, Head, Kind, check_record, decode_head, split_entry
-from chatapp.storage.operations import decode_object
-from chatapp.storage.replay import Record
+from chatapp.storage.replay import Record, understood
 from chatapp.storage.snapshot import LENGTH_BITS, Damaged, Snapshot
 
 _BLOCK_BYTES = 1 << 20
@@ -187,7 +184,7 @@ def _records(path: Path, offset: int, line: bytes) -> Iterator[Record | Damaged]
         if record is not None:
             if start > end:
                 yield Damaged(offset + end, line[end:start], "the checksum does not fit")
-            yield _understood(path, offset + start, record)
+            yield understood(path, offset + start, record)
             end = start + len(record)
     if end < len(line):
         yield Damaged(offset + end, line[end:], "the checksum does not fit")
@@ -201,14 +198,3 @@ def _record_at(line: bytes, start: int) -> bytes | None:
         except BadLine:
             continue
     return None
-
-
-def _understood(path: Path, offset: int, record: bytes) -> Record:
-    try:
-        values = from_json(record)
-        return Record(values["n"], decode_object(values), record)
-    except (ValueError, KeyError) as error:
-        raise StoreDamaged(
-            f"{path}, byte {offset}: this change is not understood ({error}). Nothing was changed. "
-            "A newer version of chatapp may have written it; repair the folder with that version."
-        ) from error

@@ -128,17 +128,19 @@ class JournalReader:
                     raise damaged(path, offset, str(error)) from error
                 self._note_torn(path, offset, content[offset:])
                 return
-            yield offset, _record(path, offset, line)
+            yield offset, understood(path, offset, line)
             offset += len(line) + 1
 
 
-def _record(path: Path, offset: int, line: bytes) -> Record:
+def understood(path: Path, offset: int, line: bytes) -> Record:
+    """Return what a whole line of the journal says. Raises ``StoreDamaged`` when this version does not know it."""
     try:
         values = from_json(line)
         return Record(values["n"], decode_object(values), line)
     except (ValueError, KeyError) as error:
-        raise damaged(
-            path, offset, f"this change is not understood; a newer version may have written it ({error})"
+        raise StoreDamaged(
+            f"{path}, byte {offset}: this change is not understood ({error}). Nothing was changed. "
+            "A newer version of chatapp may have written it: use that version, or put back a backup."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import logging
 import os
@@ -69,11 +70,12 @@ def _read(path: Path) -> str | None:
 
 
 def _unusable(path: Path, error: OSError) -> StorageFailed:
-    return StorageFailed(
-        f"{path} cannot be used: {error.strerror or error}. Check that it is a file which belongs to this user, "
-        "or remove it: the next start makes a new one.",
-        detail=str(error),
+    cure = (
+        "Free some space and start again."
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}
+        else "Check that it is a file which belongs to this user, or remove it: the next start makes a new one."
     )
+    return StorageFailed(f"{path} cannot be used: {error.strerror or error}. {cure}", detail=str(error))
 
 
 def _write_new(path: Path, text: str) -> str:
