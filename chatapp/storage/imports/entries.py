@@ -10,7 +10,7 @@ from typing import Any
 from chatapp.models import ChatSummary, Message, Session, User
 from chatapp.storage.chat_state import ChatState, text_of
 from chatapp.storage.imports.document import Ambiguous, NotJson, parse_members
-from chatapp.storage.imports.values import fitting_id, time_of
+from chatapp.storage.imports.values import fitting_id, storable, time_of
 from chatapp.storage.lines import Head, Kind, encode_head
 from chatapp.storage.snapshot import Damaged
 
@@ -80,7 +80,7 @@ def user_of(value: Mapping[str, Any]) -> User:
     """Return the user that an entry holds. Raises ``ValueError``."""
     user = User.model_validate(_prepared(value))
     sessions = tuple(Session.model_validate(_prepared(each)) for each in value.get("sessions", ()))
-    return user.model_copy(update={"sessions": sessions})
+    return storable(user.model_copy(update={"sessions": sessions}))
 
 
 def chat_of(chat_id: str, value: Mapping[str, Any]) -> ChatState:
@@ -114,8 +114,7 @@ def new_state(summary: ChatSummary, texts: Mapping[str, bytes]) -> ChatState:
     Args:
         texts: its messages as the files hold them, by id.
     """
-    summary.model_dump_json()
-    return ChatState(summary, added=texts)
+    return ChatState(storable(summary), added=texts)
 
 
 def head_of(kind: Kind, document: Mapping[str, Any]) -> Head:

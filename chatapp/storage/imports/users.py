@@ -16,6 +16,7 @@ from chatapp.storage.imports.values import (
     listed,
     reference,
     stable_id,
+    storable,
     time_of,
     without,
 )
@@ -82,7 +83,7 @@ def _user(key: str | None, record: Mapping[str, Any]) -> User:
     if not username or len(username) > _LONGEST_NAME or not username.isprintable():
         raise ValueError(f"it is JSON, but the user {key or username!r} has no name that can be used")
     consumed = {name_field, "id", "role", "sessions", *_PASSWORDS, *_ROOT_FLAGS, *_LIVE_FLAGS, *_CREATED}
-    return lenient(
+    user = lenient(
         User,
         without(record, {name for name in consumed if name})
         | {
@@ -95,6 +96,7 @@ def _user(key: str | None, record: Mapping[str, Any]) -> User:
             or any(record.get(each) is False for each in _LIVE_FLAGS),
         },
     )
+    return storable(user)
 
 
 def _id(key: str | None, record: Mapping[str, Any], username: str) -> str:

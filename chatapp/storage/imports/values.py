@@ -104,6 +104,12 @@ def lenient(model: type[R], values: Mapping[str, Any]) -> R:
         )
 
 
+def storable(record: R) -> R:
+    """Return the record. Raises ``ValueError`` when it holds what JSON cannot, such as half of a surrogate pair."""
+    record.model_dump_json()
+    return record
+
+
 def in_words(error: ValueError) -> str:
     """Return one line for a person about a record that is not valid."""
     if not isinstance(error, ValidationError):
