@@ -90,6 +90,8 @@ def repair(folder: Path, files: Files | None = None) -> Salvaged:
     assert kept == {name: before[name] for name in before if name in kept}
     assert {name for name in before if name not in kept} <= {"secret.key"}
     assert (folder / "users.json").stat().st_mode & 0o777 == 0o600
+    [fresh] = (folder / "journal").iterdir()
+    assert all(f"journal/{fresh.name}" > name for name in before if name.startswith("journal/"))
     return repaired
 
 
