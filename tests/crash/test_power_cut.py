@@ -17,6 +17,7 @@ from chatapp.storage import checkpoint, locks
 from chatapp.storage.files import read_whole, write_new
 from chatapp.storage.json_store import JsonStore
 from chatapp.storage.upkeep import Upkeep
+from tests.crash.disk import SimulatedDisk
 from tests.crash.power import ALICE, BOB, DATA, Lab, Life, Workload
 from tests.fakes.files import Fault, disk_full, error, no_fault
 from tests.records import a_reply
@@ -260,12 +261,19 @@ def checkpoints_that_fail(life: Life) -> None:
     life.checkpoint()
 
 
+def put_in_place(life: Life) -> bytes:
+    """Have somebody put another file in place of chats.json; return what it holds."""
+    content = read_whole(life.disk, DATA / "chats.json")
+    write_new(life.disk, DATA / "copy", content)
+    life.disk.rename(DATA / "copy", DATA / "chats.json")
+    life.disk.sync_folder(DATA)
+    return content
+
+
 @workload
 def a_file_of_somebody_else(life: Life) -> None:
     furnish(life)
-    write_new(life.disk, DATA / "copy", read_whole(life.disk, DATA / "chats.json"))
-    life.disk.rename(DATA / "copy", DATA / "chats.json")
-    life.disk.sync_folder(DATA)
+    put_in_place(life)
     life.say(ALICE, "a")
     life.checkpoint()
     life.say(ALICE, "a")
@@ -297,3 +305,21 @@ def test_a_power_cut_loses_nothing_acknowledged(
     lab.run(states // len(WORKLOADS))
 
     print(f"{workload.__name__}: {lab.summary()}, {lab.states / (perf_counter() - began):.0f} per second")
+
+
+def test_a_power_cut_never_takes_the_file_that_somebody_else_put_in_place(
+    chance: random.Random, bare_store: None
+) -> None:
+    life = Life(SimulatedDisk())
+    furnish(life)
+    stranger = put_in_place(life)
+    life.say(ALICE, "a")
+    before = len(life.disk.moments)
+
+    life.checkpoint()
+
+    for moment in life.disk.moments[before:]:
+        by_chance = [moment.after_power_cut(chance) for _ in range(20)]
+        for left in [*moment.whole_power_cuts(256), *by_chance]:
+            names = [name for name in left.names(DATA) if name.startswith("chats.json")]
+            assert stranger in [read_whole(left, DATA / name) for name in names]
