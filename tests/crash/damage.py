@@ -115,8 +115,8 @@ def differences(held: Held, wanted: Held) -> int:
 
 
 def _differences(held: Mapping[str, object], wanted: Mapping[str, object]) -> int:
-    changed = sum(held[each] != wanted[each] for each in held.keys() & wanted)
-    return changed + max(len(held.keys() - wanted), len(wanted.keys() - held))
+    harmed = sum(held.get(each) != wanted[each] for each in wanted)
+    return max(harmed, len(held.keys() - wanted))
 
 
 def _are_kept(folder: Path, damaged: bytes, whole: bytes) -> bool:
