@@ -18,7 +18,7 @@ _RETRY_S = 10.0
 _SMALL_BYTES = 20_000_000
 _JOURNAL_BYTES = 16 << 20
 _JOURNAL_SHARE = 0.2
-_UNSAVED_RECORDS = 30_000
+_UNSAVED_RECORDS = 15_000
 """What no checkpoint has taken in yet stays in memory, and every start reads it again."""
 _PATIENCE = 5
 """While changes never pause, a small store is written after this many times the idle time."""
