@@ -56,7 +56,7 @@ def make_backup(folder: Path) -> None:
     """Copy everything that is kept into DIR, which must be new or empty. Works beside a running server."""
     found = holdings(back_up(Files(), layout(), folder))
     click.echo(f"Copied {_told(found)} to {folder}.")
-    _tell(found.faults, "The copy is whole, but what it was made of is not; see above.")
+    _tell(found.faults, "The copy was made; look after what is told above.")
 
 
 @store.command("restore")
@@ -68,7 +68,7 @@ def restore_backup(folder: Path) -> None:
     click.echo(f"Restored {_told(found)}.")
     if Files().exists(replaced):
         click.echo(f"What was there before is in {replaced}.")
-    _tell(found.faults, "The backup was put in place, but something in it is not as it should be; see above.")
+    _tell(found.faults, "The backup was put in place; look after what is told above.")
 
 
 @store.command("repair")

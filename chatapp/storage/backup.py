@@ -137,6 +137,8 @@ def _copy(files: Files, layout: Layout, copy: _Unfinished) -> Recovered:
     check_is_whole(files, layout)
     recovered = _check(files, copy, known)
     files.rename(copy.users, copy.folder / "users.json")
+    users_file = recovered.files[0]
+    users_file.remarks = [each.replace(copy.users.name, "users.json") for each in users_file.remarks]
     for folder in (copy.journal, copy.folder, copy.folder.parent):
         files.sync_folder(folder)
     return recovered

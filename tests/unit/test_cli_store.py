@@ -177,7 +177,19 @@ def test_a_copy_of_a_folder_with_a_damaged_chat_is_made_and_says_so(
     assert copied.exit_code == 1
     assert copied.output.startswith("Copied 1 user, 0 chats")
     assert "chats.json, byte " in copied.output
-    assert copied.output.splitlines()[-1].startswith("Error: The copy is whole, but ")
+    assert copied.output.splitlines()[-1].startswith("Error: The copy was made; ")
+
+
+def test_a_copy_of_a_plain_folder_tells_of_its_files_by_their_names(run: Run, data: Path) -> None:
+    data.mkdir()
+    (data / "users.json").write_text('{"alice": {"role": "root"}}')
+    (data / "chats.json").write_text("{}")
+
+    copied = run("store", "backup", "copy")
+
+    assert "users.json had a simpler layout." in copied.output
+    assert "unfinished" not in copied.output
+    assert Path("copy/users.json").read_bytes() == (data / "users.json").read_bytes()
 
 
 def test_somebody_takes_everything_along(run: Run, server: JsonStore) -> None:
