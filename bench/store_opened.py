@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -31,7 +32,8 @@ def opened(folder: Path, *, changes: int = 0, checkpoints: int = 0) -> dict[str,
     """
     numbers = [str(changes), str(checkpoints)]
     command = [sys.executable, "-m", "bench.store_opened", str(folder), *numbers]
-    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    as_served = os.environ | {"MALLOC_ARENA_MAX": "2"}
+    result = subprocess.run(command, check=True, capture_output=True, text=True, env=as_served)
     values: dict[str, float] = json.loads(result.stdout)
     return values
 
