@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,12 +63,11 @@ def outcome(call: Callable[[], Any]) -> Any:
         return type(refusal)
 
 
-def held_by(store: Store) -> Any:
-    """Return all that a store holds."""
-    users = list(store.users.all())
-    listed = {user.id: list(store.chats.list(user.id)) for user in users}
-    chats = [store.chats.get(user_id, each.id) for user_id, summaries in listed.items() for each in summaries]
-    return users, listed, chats
+def held_by(store: Store, owners: Iterable[str]) -> Any:
+    """Return all that a store holds; ``owners`` also names people who were deleted."""
+    listed = {owner: list(store.chats.list(owner)) for owner in owners}
+    chats = [store.chats.get(owner, each.id) for owner, summaries in listed.items() for each in summaries]
+    return list(store.users.all()), listed, chats
 
 
 def is_refusal(result: Any) -> bool:
@@ -91,12 +90,16 @@ class Stores(RuleBasedStateMachine):
         for name in ("start", "stop"):  # nothing happens beside the steps, so that a failure can be repeated
             self.cleanup.enter_context(patch.object(Upkeep, name, lambda _: None))
         self.files = UnluckyFiles()
+        self.files.is_reading = True
         self.real = self.opened(self.folder / "0")
         self.model = MemoryStore()
         self.kills = 0
-        self.fault: Fault | None = None
+        self.owners: dict[str, None] = {}
         self.dies_of_it = False
         self.refused: Callable[[Store], Any] = lambda _: None
+
+    def held_by(self, store: Store) -> Any:
+        return held_by(store, self.owners)
 
     def opened(self, folder: Path) -> JsonStore:
         return open_store(folder, files=self.files, checkpoint_after_s=math.inf)
@@ -116,21 +119,24 @@ class Stores(RuleBasedStateMachine):
         self.refused = lambda _: None
 
     def with_fault(self, call: Callable[[], Any]) -> Any:
-        """Make a call on the real store while the fault that is due, if any, happens."""
-        self.files.count, self.files.failing, self.fault = 0, self.fault, None
+        """Make a call during which bad luck may strike; once it did, all is well again."""
+        self.files.is_reading = False
         try:
             return outcome(call)
         finally:
-            self.files.heal()
+            self.files.is_reading = True
+            if self.files.failed:
+                self.files.heal()
+                self.files.failed.clear()
 
     def settle(self) -> None:
         """A refused change is there whole or not at all: where it is, the model makes it too."""
-        if held_by(self.real) != held_by(self.model):
+        if self.held_by(self.real) != self.held_by(self.model):
             outcome(lambda: self.refused(self.model))
 
     @rule(fault=FAULTS, dies=st.booleans())
-    def have_bad_luck_next(self, fault: Fault, dies: bool) -> None:
-        self.fault, self.dies_of_it = fault, dies
+    def have_bad_luck_soon(self, fault: Fault, dies: bool) -> None:
+        self.files.count, self.files.failing, self.dies_of_it = 0, fault, dies
 
     @rule(minutes=st.sampled_from([-24 * 60, -60, 1, 60 * 24 * 3653, -60 * 24 * 20_000]))
     def move_the_clock(self, minutes: int) -> None:
@@ -140,6 +146,7 @@ class Stores(RuleBasedStateMachine):
     @rule(target=users, name=NAMES)
     def add_user(self, name: str) -> str:
         user = a_user(name, sessions=(a_session("one"),), later_field={"kept": name})
+        self.owners[user.id] = None
         self.on_both(lambda store: store.users.add(user))
         return user.id
 
@@ -246,14 +253,14 @@ class Stores(RuleBasedStateMachine):
         copy = self.folder / "copy"
         back_up(self.files, Layout(self.real._lock.folder), copy)
         opened = self.opened(copy)
-        assert held_by(opened) == held_by(self.real) or self.real._users.has_unsaved_uses
+        assert self.held_by(opened) == self.held_by(self.real) or self.real._users.has_unsaved_uses
         opened.close()
         shutil.rmtree(copy)
 
     @invariant()
     def both_hold_the_same(self) -> None:
-        held = users, _, chats = held_by(self.real)
-        assert held == held_by(self.model)
+        held = users, _, chats = self.held_by(self.real)
+        assert held == self.held_by(self.model)
         assert all(each.model_extra for each in (*users, *chats)), "a later version's fields are gone"
 
     def teardown(self) -> None:
