@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatapp.errors import StorageFailed, StoreLocked
+from chatapp.errors import StorageFailed, StoreDamaged, StoreLocked
 from chatapp.ids import monotonic_s, now_utc
 from chatapp.offload import offload
 from chatapp.storage.chat_table import ChatTable, FrozenChats
@@ -243,5 +243,10 @@ class Checkpointer:
 
 def failed(error: StorageFailed) -> str:
     """Return the line for root about a checkpoint that failed."""
-    reason = error.detail or error
-    return f"users.json and chats.json could not be brought up to date ({reason}). Nothing is lost: the journal has it."
+    begin = f"users.json and chats.json could not be brought up to date ({error.detail or error})."
+    if isinstance(error, StoreDamaged):
+        return (
+            f"{begin} The journal has what is new. If somebody wrote into that file, stop and start the server: "
+            "a start takes over what was edited."
+        )
+    return f"{begin} Nothing is lost: the journal has it."

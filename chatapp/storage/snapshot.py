@@ -113,9 +113,11 @@ def _stretch(run: Mapping[str, int]) -> tuple[int, int]:
 
 def damaged(path: Path, offset: int, reason: str) -> StoreDamaged:
     """Return the error for a file that cannot be trusted; it names place, reason and cure."""
+    what = f"{path} is damaged at byte {offset}: {reason}"
     return StoreDamaged(
-        f"{path} is damaged at byte {offset}: {reason}. Nothing was changed. "
-        "Keep a copy of the data folder, then put this file back from a backup, or run `.venv/bin/flask store repair`."
+        f"{what}. Nothing was changed. Keep a copy of the data folder, then put this file back from a backup, "
+        "or run `.venv/bin/flask store repair`.",
+        detail=what,
     )
 
 

@@ -492,6 +492,27 @@ def test_a_file_that_somebody_wrote_into_is_never_copied_blindly(store: JsonStor
     assert (folder / "chats.json").read_bytes() == edited
 
 
+def test_root_is_told_how_a_file_that_somebody_wrote_into_is_taken_over(
+    open_folder: Opener, folder: Path
+) -> None:
+    store = open_folder(checkpoint_after_s=0.01)
+    alice = store.users.add(a_user("alice"))
+    store.chats.add(a_chat(alice.id, title="first"))
+    wait_until(lambda: b"first" in (folder / "chats.json").read_bytes())
+    edited = (folder / "chats.json").read_bytes().replace(b'"first"', b'"a longer one"')
+    (folder / "chats.json").write_bytes(edited)
+
+    store.chats.add(a_chat(alice.id, title="second"))
+    wait_until(lambda: store.notices != [])
+
+    assert "this line changed on the disk" in store.notices[0]
+    assert store.notices[0].endswith("stop and start the server: a start takes over what was edited.")
+    assert "repair" not in store.notices[0]
+    store.close()
+    with reopened(folder) as after:
+        assert {each.title for each in after.chats.list(alice.id)} == {"a longer one", "second"}
+
+
 def test_a_file_that_was_only_touched_goes_on_as_before(store: JsonStore, folder: Path) -> None:
     store.checkpoint()
     (folder / "chats.json").touch()
