@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import hmac
 import logging
-import os
 import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
 
 from chatapp.errors import StorageFailed
+from chatapp.storage.files import Files, write_aside
 
 log = logging.getLogger(__name__)
 
@@ -79,17 +79,11 @@ def _unusable(path: Path, error: OSError) -> StorageFailed:
 
 
 def _write_new(path: Path, text: str) -> str:
-    """Write a secret aside and move it into place, so that no reader ever sees half of it."""
-    aside = path.with_name(path.name + ".tmp")
+    """Keep a secret, durable with its name; no reader ever sees half of it."""
+    files = Files()
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        aside.unlink(missing_ok=True)
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "w", encoding="ascii") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        files.make_folder(path.parent)
+        write_aside(files, path, text.encode("ascii") + b"\n")
     except OSError as error:
         raise _unusable(path, error) from error
     return text

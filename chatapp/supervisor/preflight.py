@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chatapp.config import Config
 from chatapp.errors import ConfigError
+from chatapp.storage.files import Files
 
 _BACKLOG = 2048
 
@@ -28,7 +29,7 @@ def refuse_many_workers(environ: Mapping[str, str]) -> None:
 def prepare_folder(folder: Path) -> None:
     """Make the data folder if it is missing. Raises ``ConfigError`` when files cannot be written in it."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        Files().make_folder(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
