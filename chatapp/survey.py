@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from chatapp.errors import StorageFailed, StoreDamaged
 from chatapp.models import User
-from chatapp.storage.backup import check_is_whole
 from chatapp.storage.files import Files, read_blocks
 from chatapp.storage.journal import generation_path
 from chatapp.storage.layout import Layout
+from chatapp.storage.maintenance.backup import check_is_whole
 from chatapp.storage.recovery import Recovered, load
 from chatapp.storage.replay import generations
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from chatapp.cli.common import OneLineErrors, counted, layout
-from chatapp.storage.backup import back_up
 from chatapp.storage.files import Files
-from chatapp.storage.restore import restore
-from chatapp.storage.salvage import salvage
+from chatapp.storage.maintenance.backup import back_up
+from chatapp.storage.maintenance.restore import restore
+from chatapp.storage.maintenance.salvage import salvage
 from chatapp.survey import Holdings, holdings, survey
 
 _folder = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))

@@ -13,11 +13,11 @@ from chatapp.storage.files import Files
 from chatapp.storage.journal import Journal, continue_journal
 from chatapp.storage.layout import Layout
 from chatapp.storage.locks import FolderLock, Turns
+from chatapp.storage.maintenance.restore import finish_restore
 from chatapp.storage.mounts import warn_of_network
 from chatapp.storage.operations import Operation, UserDelete, UserPut
 from chatapp.storage.parts import PartBuffer
 from chatapp.storage.recovery import Recovered, create_missing, load, repair
-from chatapp.storage.restore import finish_restore
 from chatapp.storage.upkeep import Upkeep
 from chatapp.storage.users import JsonUserRepository
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from chatapp.errors import StoreDamaged
-from chatapp.storage.backup import back_up
 from chatapp.storage.layout import Layout
+from chatapp.storage.maintenance.backup import back_up
 from tests.fakes.files import FaultyFiles
 from tests.memory_folder import memory_folder
 from tests.unit.storage.killed import reopened, stored_texts

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from chatapp.errors import NotFound, StoreDamaged
-from chatapp.storage.backup import back_up
 from chatapp.storage.files import Files, read_whole, write_new
 from chatapp.storage.json_store import open_store
 from chatapp.storage.layout import Layout
-from chatapp.storage.restore import restore
-from chatapp.storage.salvage import salvage
+from chatapp.storage.maintenance.backup import back_up
+from chatapp.storage.maintenance.restore import restore
+from chatapp.storage.maintenance.salvage import salvage
 from tests.crash.disk import SimulatedDisk
 from tests.crash.power import ALICE, DATA, Picture, picture_of
 from tests.records import a_chat, a_message, a_user

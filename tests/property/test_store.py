@@ -25,12 +25,12 @@ from hypothesis.stateful import (
 
 from chatapp.errors import ChatAppError, StorageFailed
 from chatapp.storage import checkpoint, journal, keeping
-from chatapp.storage.backup import back_up
 from chatapp.storage.base import Store
 from chatapp.storage.journal import generation_path
 from chatapp.storage.json_store import JsonStore, open_store
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import encode_record
+from chatapp.storage.maintenance.backup import back_up
 from chatapp.storage.memory import MemoryStore
 from chatapp.storage.upkeep import Upkeep
 from tests.crash.unlucky import Fault, UnluckyFiles

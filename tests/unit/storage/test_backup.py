@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from chatapp.errors import Conflict, NotFound, StorageFailed, StoreDamaged
-from chatapp.storage.backup import back_up
 from chatapp.storage.files import Files
 from chatapp.storage.journal import generation_path
 from chatapp.storage.json_store import JsonStore
 from chatapp.storage.layout import Layout
+from chatapp.storage.maintenance.backup import back_up
 from tests.fakes.files import FaultyFiles, error
 from tests.memory_folder import memory_folder
 from tests.records import a_chat, a_message, a_user

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from chatapp.errors import Conflict, NotFound, StorageFailed, StoreDamaged, StoreLocked
-from chatapp.storage.backup import back_up
 from chatapp.storage.files import Files
 from chatapp.storage.layout import Layout
-from chatapp.storage.restore import finish_restore, restore
+from chatapp.storage.maintenance.backup import back_up
+from chatapp.storage.maintenance.restore import finish_restore, restore
 from tests.fakes.files import FaultyFiles, error
 from tests.memory_folder import memory_folder
 from tests.records import a_chat, a_message, a_user

@@ -17,7 +17,7 @@ from chatapp.storage.files import Files
 from chatapp.storage.json_store import JsonStore
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import decode_head, encode_head, encode_record
-from chatapp.storage.salvage import Salvaged, salvage
+from chatapp.storage.maintenance.salvage import Salvaged, salvage
 from tests.fakes.files import FaultyFiles, error
 from tests.memory_folder import memory_folder
 from tests.records import a_chat, a_message, a_reply, a_user

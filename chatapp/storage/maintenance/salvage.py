@@ -16,13 +16,16 @@ from pathlib import Path
 
 from chatapp.errors import NotFound, StoreDamaged
 from chatapp.models import User
-from chatapp.storage.backup import remove_copy
 from chatapp.storage.chat_table import ChatTable, FrozenChats
 from chatapp.storage.files import Files
 from chatapp.storage.imports.values import listed
 from chatapp.storage.journal import JournalFile, generation_path
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import Head
+from chatapp.storage.maintenance.backup import remove_copy
+from chatapp.storage.maintenance.readable import read_records
+from chatapp.storage.maintenance.restore import exclusive, in_one_line, put_in_place
+from chatapp.storage.maintenance.salvage_files import ChatsSource, UsersSource, read_chats, read_users
 from chatapp.storage.operations import (
     ChatDelete,
     ChatOperation,
@@ -33,11 +36,8 @@ from chatapp.storage.operations import (
     UserOperation,
     UserPut,
 )
-from chatapp.storage.readable import read_records
 from chatapp.storage.recovery import Recovered, load
 from chatapp.storage.replay import Record, generations
-from chatapp.storage.restore import exclusive, in_one_line, put_in_place
-from chatapp.storage.salvage_files import ChatsSource, UsersSource, read_chats, read_users
 from chatapp.storage.snapshot import Damaged, SnapshotWriter
 from chatapp.storage.user_table import FrozenUsers, UserTable, name_key
 

@@ -17,11 +17,17 @@ from pathlib import Path
 
 from chatapp.errors import Conflict, StorageFailed
 from chatapp.ids import now_utc
-from chatapp.storage.backup import SECRETS, back_up, check_is_finished, check_is_whole, remove_copy
 from chatapp.storage.files import Files, copy_file, read_whole, write_new
 from chatapp.storage.journal import generation_path
 from chatapp.storage.layout import Layout
 from chatapp.storage.locks import FolderLock
+from chatapp.storage.maintenance.backup import (
+    SECRETS,
+    back_up,
+    check_is_finished,
+    check_is_whole,
+    remove_copy,
+)
 from chatapp.storage.recovery import Recovered
 from chatapp.storage.replay import generations
 

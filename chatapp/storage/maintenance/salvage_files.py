@@ -16,7 +16,7 @@ from chatapp.storage.imports.entries import Edited, chat_of, edited_entries, use
 from chatapp.storage.imports.opening import open_chats, open_users
 from chatapp.storage.imports.values import in_words
 from chatapp.storage.lines import Head
-from chatapp.storage.readable import Readable, read_snapshot
+from chatapp.storage.maintenance.readable import Readable, read_snapshot
 from chatapp.storage.snapshot import Damaged, Snapshot, SnapshotWriter
 from chatapp.storage.user_table import name_key
 
