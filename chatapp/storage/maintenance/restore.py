@@ -6,11 +6,12 @@
 4. ``restoring`` becomes ``restoring.tmp`` again, and goes
 
 A start finishes what was interrupted. A file has both of its names on the disk before it loses one of them, so no step
-depends on the order in which the disk takes names.
+depends on the order in which the disk takes names; only a replaced one that cannot be read any more has one at a time.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ _GOES_TO = "goes-to"
 """The file in ``restoring`` that names the folder for what is replaced."""
 _IS_KEPT = "is-kept"
 """The file in ``restoring`` that says that all of that is there."""
+
+_UNREADABLE = {errno.EIO, errno.EACCES, errno.EISDIR}
 
 
 def restore(files: Files, layout: Layout, source: Path) -> tuple[Recovered, Path]:
@@ -143,9 +146,20 @@ def _keep_present(files: Files, layout: Layout, coming: Collection[str]) -> None
     files.make_folder(kept / "journal")
     for name in leaving:
         files.remove(kept / name)
-        _name_also(files, layout.folder / name, kept / name)
+        _keep(files, layout.folder / name, kept / name)
     files.sync_folder(kept / "journal")
     files.sync_folder(kept)
+
+
+def _keep(files: Files, path: Path, kept: Path) -> None:
+    """Give a file a second name. One that can be neither linked nor read moves: it is why the others come."""
+    try:
+        _name_also(files, path, kept)
+    except OSError as error:
+        if error.errno not in _UNREADABLE:
+            raise
+        files.remove(kept)
+        files.rename(path, kept)
 
 
 def _put_in(files: Files, layout: Layout, coming: Collection[str]) -> None:

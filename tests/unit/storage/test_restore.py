@@ -228,6 +228,47 @@ def test_a_disk_that_fails_leaves_the_old_or_the_new(data: Path, backup: Path, n
     assert len(told) > 40
 
 
+class UnreadableFile(FaultyFiles):
+    """A file system without hard links, on which one file cannot be read any more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(syncs=False)
+        self._bad = self.identity(path)[:2]
+
+    def link(self, source: Path, target: Path) -> None:
+        raise error(errno.EPERM)
+
+    def read(self, fd: int, length: int, offset: int) -> bytes:
+        if self.identity(fd)[:2] == self._bad:
+            raise error(errno.EIO)
+        return super().read(fd, length, offset)
+
+
+@pytest.mark.parametrize("name", ["users.json", "chats.json"])
+def test_a_file_that_cannot_be_read_any_more_does_not_keep_a_restore_from_its_end(
+    data: Path, backup: Path, name: str
+) -> None:
+    number = (data / name).stat().st_ino
+
+    _, replaced = restore(UnreadableFile(data / name), Layout(data), backup)
+
+    assert (replaced / name).stat().st_ino == number
+    assert not (data / "restoring").exists()
+    with reopened(data) as after, reopened(backup) as wanted:
+        assert stored_texts(after) == stored_texts(wanted)
+
+
+def test_a_folder_in_place_of_a_file_does_not_keep_a_restore_from_its_end(data: Path, backup: Path) -> None:
+    (data / "chats.json").unlink()
+    (data / "chats.json").mkdir()
+
+    _, replaced = restore(FaultyFiles(syncs=False), Layout(data), backup)
+
+    assert (replaced / "chats.json").is_dir()
+    with reopened(data) as after, reopened(backup) as wanted:
+        assert stored_texts(after) == stored_texts(wanted)
+
+
 def test_no_copy_is_made_of_a_folder_in_the_middle_of_a_restore(data: Path, quick: Path) -> None:
     (data / "restoring").mkdir()
 
