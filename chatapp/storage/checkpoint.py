@@ -10,7 +10,6 @@ A crash at any step leaves files and journal that give the same state. The steps
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from chatapp.offload import offload
 from chatapp.storage.chat_table import ChatTable, FrozenChats
 from chatapp.storage.files import Files, copy_file, storage_error
 from chatapp.storage.journal import Journal, JournalFile, generation_path
+from chatapp.storage.keeping import free_name
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import Head
 from chatapp.storage.locks import FolderLock
@@ -177,19 +177,14 @@ class Checkpointer:
         """Put a finished snapshot in its place. A file that somebody else put there is kept beside it."""
         path = snapshot.path
         if self._files.exists(path) and self._files.identity(path) != self._identities.get(path):
-            kept = self._name_for_stranger(path)
+            stamped = path.with_name(f"{path.name}.foreign-{now_utc():%Y%m%dT%H%M%S%f}")
+            kept = free_name(self._files, stamped)
             self._keep_stranger(path, kept)
             self._notice(
                 f"{path.name} was changed by somebody while the server ran. That file was kept as {kept.name}."
             )
         self._files.rename(path.with_name(path.name + ".tmp"), path)
         self._identities[path] = snapshot.identity
-
-    def _name_for_stranger(self, path: Path) -> Path:
-        """Return a name that nothing has yet, also when the clock shows the same time again."""
-        stem = f"{path.name}.foreign-{now_utc():%Y%m%dT%H%M%S%f}"
-        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-        return next(each for each in map(path.with_name, names) if not self._files.exists(each))
 
     def _keep_stranger(self, path: Path, kept: Path) -> None:
         """Give a stranger's file a second name. The first stays until ours takes its place: no cut finds it missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from zlib import crc32
 
@@ -24,7 +25,7 @@ def put_aside(files: Files, layout: Layout, name: str, content: bytes) -> str:
 def keep_original(files: Files, layout: Layout, path: Path) -> str:
     """Copy a file into the backups folder, durable and for its owner only, and return its name there."""
     files.make_folder(layout.backups)
-    target = layout.backups / f"{path.name}-{now_utc():%Y%m%dT%H%M%S%f}Z"
+    target = free_name(files, layout.backups / f"{path.name}-{now_utc():%Y%m%dT%H%M%S%f}Z")
     aside = layout.backups / f"{path.name}.tmp"
     files.remove(aside)
     source = files.open(path)
@@ -35,6 +36,12 @@ def keep_original(files: Files, layout: Layout, path: Path) -> str:
     files.rename(aside, target)
     files.sync_folder(layout.backups)
     return f"backups/{target.name}"
+
+
+def free_name(files: Files, path: Path) -> Path:
+    """Return a path that nothing has yet: this one, or one with a number, as when a clock shows a time again."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(each for each in itertools.chain([path], numbered) if not files.exists(each))
 
 
 def cut_off(files: Files, path: Path, length: int) -> None:

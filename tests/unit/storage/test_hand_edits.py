@@ -11,12 +11,13 @@ import pytest
 
 from chatapp.errors import StoreDamaged
 from chatapp.models import Chat
+from chatapp.storage import keeping
 from chatapp.storage.files import Files
 from chatapp.storage.json_store import JsonStore
 from chatapp.storage.layout import Layout
 from chatapp.storage.recovery import load
 from tests.memory_folder import memory_folder
-from tests.records import a_chat, a_message, a_reply, a_session, a_user
+from tests.records import NOON, a_chat, a_message, a_reply, a_session, a_user
 from tests.unit.storage.killed import contents, lay_out, reopened
 
 Edit = Callable[[bytes], bytes]
@@ -423,3 +424,22 @@ def test_a_rewritten_file_in_which_an_entry_occurs_twice_is_refused(data: Path) 
 
     with pytest.raises(StoreDamaged, match='"chat-A" occurs twice in one object'), reopened(data):
         pass
+
+
+def test_originals_are_kept_side_by_side_when_the_clock_stands_still(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "now_utc", lambda: NOON)
+    found = []
+    for title in ("once", "twice"):
+        old = titles_by_id(data)["chat-B"]
+        found.append(edit(data, "chats.json", swap(f'"title":"{old}"', f'"title":"{title}"')))
+        with reopened(data) as store:
+            assert title in titles(store)
+
+    assert sorted(path.read_bytes() for path in (data / "backups").iterdir()) == sorted(found)
+
+
+def titles_by_id(folder: Path) -> dict[str, str]:
+    chats = json.loads((folder / "chats.json").read_bytes())["chats"]
+    return {chat_id: chat["title"] for chat_id, chat in chats.items()}
