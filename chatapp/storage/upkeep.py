@@ -46,7 +46,9 @@ class Upkeep:
         self._parts = parts
         self._checkpointer = checkpointer
         self._idle_s = idle_s
-        self._changed_at_s = self._first_change_at_s = monotonic_s()
+        self._changed_at_s = monotonic_s()
+        self._first_change_at_s = math.inf
+        """When the first change came that no checkpoint has taken; infinite while there is none."""
         self._retry_at_s = 0.0
         self._asleep_until_s = math.inf
         self._stopping = False
@@ -67,6 +69,8 @@ class Upkeep:
     def note(self) -> None:
         """Take note of a change. Called by writers: only wakes the thread when something is due earlier."""
         self._changed_at_s = monotonic_s()
+        if math.isinf(self._first_change_at_s):
+            self._first_change_at_s = self._changed_at_s
         self._wake_when_due()
 
     def _wake_when_due(self) -> None:
@@ -117,6 +121,7 @@ class Upkeep:
             log.exception("unfinished replies could not be saved in a way that was not foreseen")
 
     def _checkpoint(self) -> None:
+        self._first_change_at_s = math.inf
         try:
             self._checkpointer.checkpoint()
             self.failure = None
@@ -125,7 +130,6 @@ class Upkeep:
         except Exception as error:
             log.exception("a checkpoint failed in a way that was not foreseen")
             self._put_off(failed(StorageFailed(repr(error))))
-        self._first_change_at_s = monotonic_s()
 
     def _put_off(self, failure: str) -> None:
         self._retry_at_s = monotonic_s() + _RETRY_S
