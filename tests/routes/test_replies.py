@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, cast
@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from flask import Flask
 
+from chatapp.jobs.job import Job
 from tests.cast import Browser, services_of
 from tests.fakes import scripts
 from tests.fakes.believable import REPLY
@@ -64,6 +65,22 @@ def test_a_question_and_its_reply_are_answered_together_with_wait(alice: Browser
     assert answer["reply"]["content"] == REPLY
     assert answer["reply"]["status"] == "complete"
     assert answer["reply"]["usage"]["reply_tokens"] > 0
+
+
+def test_question_and_empty_reply_are_stored_before_the_model_is_asked(
+    alice: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, chat_id = services_of(alice.app).jobs, new_chat(alice)
+    run, stored_by_then = jobs.run, []
+
+    def run_later(job: Job, work: Callable[[Job], None]) -> None:
+        stored_by_then.append([each["status"] for each in stored(alice, chat_id)])
+        run(job, work)
+
+    monkeypatch.setattr(jobs, "run", run_later)
+    ask(alice, chat_id)
+
+    assert stored_by_then == [["complete", "streaming"]]
 
 
 def test_the_post_answers_at_once_with_where_to_look(alice: Browser, ollama: FakeOllama) -> None:
