@@ -141,5 +141,5 @@ def _file_faults(recovered: Recovered) -> Iterator[str]:
     if recovered.orphans:
         yield f"{len(recovered.orphans)} changes in the journal belong to chats that are not in chats.json."
     nobodys = recovered.chats.count_without(recovered.users.ids())
-    if nobodys and not recovered.files[0].is_changed:
+    if nobodys and not recovered.is_changed:
         yield f"{nobodys} chats belong to no account in users.json: they are kept, nobody sees them."

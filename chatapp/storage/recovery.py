@@ -63,7 +63,7 @@ class Recovered:
             remarks.append(
                 "The journal held newer changes than these files; they were made on top of what was edited."
             )
-        nobodys = self.chats.count_without(self.users.ids()) if users_file.is_changed else 0
+        nobodys = self.chats.count_without(self.users.ids()) if self.is_changed else 0
         if nobodys:
             remarks.append(
                 f"Chats that belong to no account in users.json: {nobodys}. They are kept, but nobody sees them."

@@ -68,8 +68,8 @@ def test_everything_that_is_not_as_it_should_be_is_told(run: Run, server: JsonSt
     checked = run("store", "check")
 
     assert checked.exit_code == 1
-    nobodys, edited, doubled, verdict = checked.output.splitlines()
-    assert nobodys == "1 chats belong to no account in users.json: they are kept, nobody sees them."
+    edited, nobodys, doubled, verdict = checked.output.splitlines()
+    assert nobodys == "Chats that belong to no account in users.json: 1. They are kept, but nobody sees them."
     assert edited.startswith("chats.json, byte ")
     assert "changed outside of chatapp" in edited
     assert doubled.endswith(" holds a message twice.")

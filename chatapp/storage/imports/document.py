@@ -26,9 +26,12 @@ class Ambiguous(NotJson):
 def parse_members(raw: bytes) -> dict[str, Any]:
     """Return the object whose members these are, as they stand on one or more lines of a file."""
     try:
-        value = _parse_text(f"{{{raw.decode().strip().removesuffix(',')}}}")
+        value = _parse_text(f"{{{raw.decode().rstrip().removesuffix(',')}}}")
     except UnicodeDecodeError as error:
         raise NotJson("it is no text", error.start) from error
+    except NotJson as error:
+        error.offset = max(0, error.offset - len(b"{"))
+        raise
     if not isinstance(value, dict):
         raise NotJson("it is no entry")
     return value

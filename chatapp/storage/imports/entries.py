@@ -51,8 +51,9 @@ def edited_entries(broken: Sequence[Damaged]) -> tuple[list[Edited], list[Damage
                     found += _entries([line])
                 except Ambiguous as error:
                     unread.append(Damaged(line.offset, line.content, str(error)))
-                except NotJson:
-                    unread.append(line)
+                except NotJson as error:
+                    reason = f"{line.reason}, and it is no JSON: {error} at byte {line.offset + error.offset}"
+                    unread.append(Damaged(line.offset, line.content, reason))
     return found, unread
 
 

@@ -205,6 +205,30 @@ def test_an_edit_that_leaves_no_chat_is_put_aside_and_the_others_are_there(
     assert b'"content":"newer"' in kept
 
 
+@pytest.mark.parametrize("name", ["users.json", "chats.json"])
+def test_a_forgotten_comma_is_told_with_its_place(data: Path, name: str) -> None:
+    last = '"role":"user"' if name == "users.json" else '"title":"B"'
+    found = edit(data, name, swap(f"{last},", last))
+    place = found.index(last.encode(), found.index(b'"bob"' if name == "users.json" else b'"chat-B"')) + len(
+        last
+    )
+
+    try:
+        with reopened(data) as store:
+            told = "".join(store.notices)
+    except StoreDamaged as refused:
+        told = refused.message
+
+    assert f"and it is no JSON: Expecting ',' delimiter at byte {place}" in told
+
+
+def test_a_chat_given_to_nobody_is_told(data: Path) -> None:
+    edit(data, "chats.json", swap('"owner_id":"alice-id","title":"B"', '"owner_id":"nobody","title":"B"'))
+
+    with reopened(data) as store:
+        assert any("Chats that belong to no account in users.json: 1." in notice for notice in store.notices)
+
+
 def test_two_messages_of_one_id_are_no_chat(data: Path) -> None:
     line = b'{"id":"m1","parent_id":null,"role":"user","content":"in B"'
     edit(data, "chats.json", lambda content: content.replace(

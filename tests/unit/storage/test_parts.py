@@ -12,7 +12,7 @@ import pytest
 
 from chatapp.errors import StorageFailed
 from chatapp.models import Message
-from chatapp.storage import parts
+from chatapp.storage import parts, upkeep
 from chatapp.storage.json_store import JsonStore
 from tests.fakes.files import FaultyFiles, disk_full
 from tests.records import a_chat, a_message, a_reply, a_user
@@ -177,3 +177,21 @@ def test_a_part_that_cannot_be_written_does_not_end_the_upkeep(open_folder: Open
     streaming.store.chats.add_messages(streaming.owner_id, streaming.chat_id, [a_message("later")])
 
     eventually(lambda: b"later" in (folder / "chats.json").read_bytes())
+
+
+@pytest.mark.parametrize("character", ["a", "ä", "🌍"])
+def test_no_text_waits_longer_than_a_second_or_is_longer_than_4_kb(
+    open_folder: Opener, monkeypatch: pytest.MonkeyPatch, character: str
+) -> None:
+    """That is what a kill may take away."""
+    monkeypatch.setattr(upkeep.Upkeep, "_run", lambda _: None)
+    monkeypatch.setattr(parts, "monotonic_s", lambda: 100.0)
+    streaming = Streaming(open_folder())
+
+    waiting_bytes = 0
+    while streaming.store._parts.due_at_s > 100.0:
+        streaming.part(waiting_bytes // len(character.encode()), character)
+        waiting_bytes += len(character.encode())
+
+        assert streaming.store._parts.due_at_s <= 101.0
+        assert waiting_bytes <= 4096
