@@ -67,6 +67,24 @@ def test_a_change_is_synced_before_it_returns(open_folder: Opener, files: Faulty
     assert journal_calls(files, "sync") == before + 1
 
 
+def test_what_belongs_together_is_one_record(open_folder: Opener, folder: Path) -> None:
+    store = open_folder()
+    alice = store.users.add(a_user("alice"))
+    chat = store.chats.add(a_chat(alice.id, messages=(a_message("one"), a_message("two"))))
+    store.chats.add_messages(
+        alice.id, chat.id, [a_message("three"), a_reply()], lambda it: it.model_copy(update={"title": "T"})
+    )
+    store.users.delete(alice.id)
+
+    records = [json.loads(line) for line in (folder / "journal" / JOURNAL).read_bytes().splitlines()]
+    assert [[each["op"] for each in record.get("ops", [record])] for record in records] == [
+        ["user.put"],
+        ["chat.put", "msg.add", "msg.add"],
+        ["chat.put", "msg.add", "msg.add"],
+        ["user.del", "chat.del"],
+    ]
+
+
 class HeldSync(FaultyFiles):
     """Holds a sync of the journal until the test lets go."""
 

@@ -322,6 +322,20 @@ def test_a_removed_record_is_refused(folder: Path, open_folder: Opener) -> None:
         open_folder()
 
 
+def test_records_that_occur_twice_are_refused(folder: Path, open_folder: Opener) -> None:
+    store = open_folder()
+    write_some(store, "one", "two")
+    left = contents(folder)
+    store.close()
+    twice = left | {"journal/000000002.jsonl": left["journal/000000001.jsonl"]}
+    lay_out(folder, twice)
+
+    with pytest.raises(StoreDamaged, match=r"000000002.jsonl is damaged at byte 0"):
+        open_folder()
+
+    assert contents(folder) == twice
+
+
 def test_a_missing_journal_file_is_refused_with_the_cure(folder: Path, open_folder: Opener) -> None:
     open_folder().close()
     left = contents(folder)
