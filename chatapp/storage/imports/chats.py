@@ -29,6 +29,7 @@ from chatapp.storage.user_table import name_key
 _OWNERS = ("owner_id", "user_id", "owner", "user", "username")
 _TITLES = ("title", "name")
 _MESSAGES = ("messages", "history")
+_SPEAKERS = ("role", "sender", "from", "author")
 _CONTENTS = ("content", "text", "message")
 _CREATED = ("created_at", "created", "timestamp", "time", "date")
 _UPDATED = ("updated_at", "updated", "last_modified", "modified")
@@ -119,7 +120,11 @@ def _emptied(values: list[Any]) -> Iterator[Any]:
 
 
 def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and "role" in value and first_of(value, _MESSAGES) is None
+    return (
+        isinstance(value, dict)
+        and first_of(value, _SPEAKERS) is not None
+        and first_of(value, _MESSAGES) is None
+    )
 
 
 def _is_group(value: Mapping[str, Any]) -> bool:
@@ -199,11 +204,12 @@ class _Messages:
         self.latest_at = max(self.latest_at or message.created_at, message.created_at)
 
     def _message(self, place: int, value: Mapping[str, Any]) -> Message:
-        role = _ROLES.get(str(value.get("role")).casefold())
+        speaker = first_of(value, _SPEAKERS)
+        role = _ROLES.get(str(speaker).casefold())
         if role is None:
-            raise ValueError(f"the role {text_of(value.get('role'))!r} of its message {place} is not known")
+            raise ValueError(f"the role {text_of(speaker)!r} of its message {place} is not known")
         message_id = fitting_id(value.get("id"))
-        consumed = {field_of(value, _CONTENTS), field_of(value, _CREATED)}
+        consumed = {field_of(value, names) for names in (_CONTENTS, _CREATED, _SPEAKERS)}
         return lenient(Message, without(value, consumed) | {
             "id": message_id if message_id and message_id not in self.texts else new_id(),
             "role": role,

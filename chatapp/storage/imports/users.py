@@ -29,6 +29,7 @@ _HASH_METHODS = ("scrypt:", "pbkdf2:")
 _ROOT_FLAGS = ("is_root", "is_admin", "admin", "root")
 _LIVE_FLAGS = ("is_active", "active", "enabled")
 _CREATED = ("created_at", "created", "joined_at", "registered_at", "created_on")
+_CHATS = ("chats", "conversations", "messages", "history")
 _LONGEST_NAME = 128
 
 
@@ -46,6 +47,7 @@ def read_users(document: Any) -> PlainUsers:
     found = PlainUsers([_user(key, record) for key, record in records])
     _remark_passwords(found, [record for _, record in records])
     _remark_roles(found, [record for _, record in records])
+    _remark_chats(found, [record for _, record in records])
     if found.users and not any(_has_role(record) for _, record in records):
         _make_oldest_root(found, [_created_at(record) for _, record in records])
     return found
@@ -171,4 +173,17 @@ def _remark_roles(found: PlainUsers, records: Sequence[Mapping[str, Any]]) -> No
     if unknown:
         found.remarks.append(
             f"These accounts had a role that is not known here and are users: {listed(unknown)}."
+        )
+
+
+def _remark_chats(found: PlainUsers, records: Sequence[Mapping[str, Any]]) -> None:
+    having = [
+        user.username
+        for user, record in zip(found.users, records, strict=True)
+        if any(isinstance(record.get(name), list | dict) and record[name] for name in _CHATS)
+    ]
+    if having:
+        found.remarks.append(
+            f"These accounts had chats inside users.json, which were not imported: {listed(having)}. They are in that "
+            "file in backups/. To import them, start an empty data folder with it and a chats.json, one list per user."
         )

@@ -258,6 +258,17 @@ def test_any_encoding_of_json_is_read(data: Path, encoding: str) -> None:
     assert [user.username for user in opened(data).users] == ["Jürgen"]
 
 
+@pytest.mark.parametrize("chats", [[TALK], {"c1": TALK}])
+def test_chats_inside_an_account_are_not_passed_over_in_silence(data: Path, chats: Any) -> None:
+    put(data, [ALICE | {"chats": chats}, BOB | {"chats": []}])
+
+    after = opened(data)
+
+    assert after.noticed("had chats inside users.json, which were not imported: alice.")
+    [kept] = (data / "backups").glob("users.json-*")
+    assert json.loads(kept.read_bytes())[0]["chats"] == chats
+
+
 # --- chats.json -------------------------------------------------------------------------------------------------
 
 CHATS: dict[str, tuple[Any, list[list[str]]]] = {
@@ -278,6 +289,9 @@ CHATS: dict[str, tuple[Any, list[list[str]]]] = {
     "null messages": ([{"owner": "alice", "messages": None}], [[]]),
     "text": ([{"owner": "alice", "messages": [{"role": "human", "text": "a"}, {"role": "AI", "message": "b"}]}],
              [["a", "b"]]),
+    "sender": ([{"owner": "alice", "messages": [{"sender": "user", "text": "a"}, {"sender": "bot", "text": "b"}]}],
+               [["a", "b"]]),
+    "from": ({"alice": [{"from": "human", "text": "a"}, {"from": "ai", "text": "b"}]}, [["a", "b"]]),
     "content null": ([{"owner": "alice", "messages": [{"role": "user", "content": None}]}], [[""]]),
     "content a number": ([{"owner": "alice", "messages": [{"role": "user", "content": 3.5}]}], [["3.5"]]),
     "content in parts": ([{"owner": "alice", "messages": [{"role": "user", "content": [
