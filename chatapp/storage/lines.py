@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 from zlib import crc32
 
@@ -25,6 +26,10 @@ from pydantic_core import from_json
 
 Kind = Literal["users", "chats"]
 
+RECORD_START = re.compile(rb'\{"n":\d+,"b":(\d+),')
+"""How a journal line begins; its group is the number of the first record that was written with it."""
+_RECORD_END = re.compile(rb',"crc":"[0-9a-f]{8}"\}')
+_ENDS_TRIED = 4
 _TAIL_BYTES = len(',"crc":"00000000"}')
 _ENTRY_MARK = b'":{"crc":"'
 _ENTRY_START = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*":\{)"crc":"(.{8})",', re.DOTALL)
@@ -52,6 +57,18 @@ def check_record(line: bytes) -> None:
     body, tail = line[:-_TAIL_BYTES], line[-_TAIL_BYTES:]
     if tail != b',"crc":"%08x"}' % crc32(body):
         raise BadLine("the checksum does not fit")
+
+
+def whole_record(content: bytes, start: int) -> bytes | None:
+    """Return the journal line that begins here, wherever it ends; ``None`` when it is not whole."""
+    for end in islice(_RECORD_END.finditer(content, start), _ENDS_TRIED):
+        line = content[start : end.end()]
+        try:
+            check_record(line)
+        except BadLine:
+            continue
+        return line
+    return None
 
 
 @dataclass(frozen=True, slots=True)

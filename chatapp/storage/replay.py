@@ -12,14 +12,11 @@ from pydantic_core import from_json
 from chatapp.errors import StoreDamaged
 from chatapp.storage.files import Files, read_whole
 from chatapp.storage.journal import generation_path
-from chatapp.storage.lines import BadLine, check_record
+from chatapp.storage.lines import RECORD_START, BadLine, check_record, whole_record
 from chatapp.storage.operations import Operation, decode_object
 from chatapp.storage.snapshot import damaged
 
 _NAME = re.compile(r"(\d{9})\.jsonl")
-_RECORD_START = re.compile(rb'\{"n":\d+,"b":(\d+),')
-_RECORD_END = re.compile(rb',"crc":"[0-9a-f]{8}"\}')
-_ENDS_TRIED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,20 +148,9 @@ def _was_durable_later(rest: bytes, bad_number: int) -> bool:
     group. So a later group means that the bad record was damaged afterwards; otherwise it was never acknowledged.
     """
     return any(
-        int(start[1]) > bad_number and _is_whole(rest, start.start())
-        for start in _RECORD_START.finditer(rest)
+        int(start[1]) > bad_number and whole_record(rest, start.start())
+        for start in RECORD_START.finditer(rest)
     )
-
-
-def _is_whole(rest: bytes, start: int) -> bool:
-    for tried, end in enumerate(_RECORD_END.finditer(rest, start)):
-        try:
-            check_record(rest[start : end.end()])
-            return True
-        except BadLine:
-            if tried + 1 == _ENDS_TRIED:
-                break
-    return False
 
 
 def _missing(path: Path) -> StoreDamaged:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from chatapp.errors import StoreDamaged
 from chatapp.storage.files import Files
-from chatapp.storage.lines import BadLine, Head, Kind, check_record, decode_head, split_entry
+from chatapp.storage.lines import (
+    RECORD_START,
+    BadLine,
+    Head,
+    Kind,
+    decode_head,
+    split_entry,
+    whole_record,
+)
 from chatapp.storage.replay import Record, understood
 from chatapp.storage.snapshot import LENGTH_BITS, Damaged, Snapshot
 
@@ -18,9 +26,6 @@ _BLOCK_BYTES = 1 << 20
 _SECTOR_BYTES = 4096
 _FORMAT = re.compile(rb'\s*\{\s*"format"\s*:\s*"(?:users|chats)/(\d+)"')
 _ENTRY_START = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*":\{"crc":"[0-9a-f]{8}",')
-_RECORD_START = re.compile(rb'\{"n":\d+,"b":\d+,')
-_RECORD_END = re.compile(rb',"crc":"[0-9a-f]{8}"\}')
-_ENDS_TRIED = 4
 _NOT_ENTRIES = (b"", b"}", b"}}")
 
 
@@ -179,8 +184,8 @@ def read_records(files: Files, path: Path) -> Iterator[Record | Damaged]:
 def _records(path: Path, offset: int, line: bytes) -> Iterator[Record | Damaged]:
     """Yield the records of a line: several when the newline between them is what was damaged."""
     end = 0
-    for start in (match.start() for match in _RECORD_START.finditer(line)):
-        record = _record_at(line, start) if start >= end else None
+    for start in (match.start() for match in RECORD_START.finditer(line)):
+        record = whole_record(line, start) if start >= end else None
         if record is not None:
             if start > end:
                 yield Damaged(offset + end, line[end:start], "the checksum does not fit")
@@ -188,13 +193,3 @@ def _records(path: Path, offset: int, line: bytes) -> Iterator[Record | Damaged]
             end = start + len(record)
     if end < len(line):
         yield Damaged(offset + end, line[end:], "the checksum does not fit")
-
-
-def _record_at(line: bytes, start: int) -> bytes | None:
-    for match in islice(_RECORD_END.finditer(line, start), _ENDS_TRIED):
-        try:
-            check_record(line[start : match.end()])
-            return line[start : match.end()]
-        except BadLine:
-            continue
-    return None
