@@ -222,7 +222,12 @@ def test_text_that_json_cannot_hold_is_refused_and_the_rest_goes_on(open_folder:
     ],
 )
 def test_a_failed_write_changes_nothing_and_the_next_one_works(
-    open_folder: Opener, files: FaultyFiles, folder: Path, number: int, expected: type[StorageFailed]
+    open_folder: Opener,
+    files: FaultyFiles,
+    folder: Path,
+    tmp_path: Path,
+    number: int,
+    expected: type[StorageFailed],
 ) -> None:
     store = open_folder(files)
     add_text(store, "one")
@@ -234,8 +239,11 @@ def test_a_failed_write_changes_nothing_and_the_next_one_works(
     assert (folder / "journal" / JOURNAL).read_bytes() == before
     files.fault = no_fault
     add_text(store, "three")
+    lay_out(tmp_path / "killed", contents(folder))
 
     assert texts(store) == ["one", "three"]
+    with reopened(tmp_path / "killed") as after:
+        assert texts(after) == ["one", "three"]
 
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_line_leaves_no_half_line(
