@@ -89,6 +89,21 @@ def test_a_chat_that_has_not_changed_keeps_its_line(store: JsonStore, folder: Pa
     assert unchanged[0] in [line.rstrip(",") for line in (folder / "chats.json").read_text().splitlines()]
 
 
+def test_lines_that_were_copied_again_and_again_are_found_and_read(open_folder: Opener) -> None:
+    first = open_folder()
+    alice = first.users.add(a_user("alice"))
+    chats = [first.chats.add(a_chat(alice.id, messages=(a_message(f"in {n}"),))).id for n in range(6)]
+    first.close()
+    store = open_folder()
+
+    for chat_id in chats[1:4]:
+        store.chats.add_messages(alice.id, chat_id, [a_message("more" * len(chat_id))])
+        store.checkpoint()
+
+    for number, chat_id in enumerate(chats):
+        assert store.chats.get(alice.id, chat_id).messages[0].content == f"in {number}"
+
+
 def test_many_rounds_of_changes_give_the_same_as_never_writing_files(
     store: JsonStore, open_folder: Opener
 ) -> None:
