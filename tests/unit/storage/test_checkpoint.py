@@ -129,15 +129,24 @@ def test_many_rounds_of_changes_give_the_same_as_never_writing_files(
     ]
 
 
+@pytest.mark.parametrize(
+    "moment",
+    [
+        ("create", "users.json.tmp"),
+        ("create", "chats.json.tmp"),
+        ("rename", "users.json.tmp"),
+        ("rename", "chats.json.tmp"),
+    ],
+)
 def test_changes_during_a_checkpoint_are_not_lost(
-    open_folder: Opener, folder: Path, tmp_path: Path, files: FaultyFiles
+    open_folder: Opener, folder: Path, tmp_path: Path, files: FaultyFiles, moment: tuple[str, str]
 ) -> None:
     store = open_folder(files)
     alice = store.users.add(a_user("alice"))
     chat = store.chats.add(a_chat(alice.id))
 
     def write_meanwhile(call: str, name: str) -> None:
-        if (call, name) == ("rename", "chats.json.tmp"):
+        if (call, name) == moment:
             files.fault = no_fault
             writer = threading.Thread(
                 target=store.chats.add_messages, args=[alice.id, chat.id, [a_message("meanwhile")]]
