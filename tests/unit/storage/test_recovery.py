@@ -243,7 +243,7 @@ def test_what_is_cut_off_is_kept_and_reported(folder: Path, open_folder: Opener,
         assert again.notices == []
 
 
-def test_a_kill_right_after_a_torn_end_was_cut_loses_nothing(
+def test_a_kill_right_after_a_torn_end_was_cut_loses_nothing_and_tells_it_no_second_time(
     folder: Path, open_folder: Opener, tmp_path: Path
 ) -> None:
     store = open_folder()
@@ -257,6 +257,7 @@ def test_a_kill_right_after_a_torn_end_was_cut_loses_nothing(
 
     with reopened(tmp_path / "killed again") as after:
         assert stored_texts(after) == ["one", "three"]
+        assert after.notices == []
 
 
 def test_a_torn_group_that_was_never_acknowledged_is_cut(
