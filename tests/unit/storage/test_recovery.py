@@ -251,13 +251,15 @@ def test_a_kill_right_after_a_torn_end_was_cut_loses_nothing_and_tells_it_no_sec
     left = contents(folder)
     store.close()
     lay_out(folder, left | {"journal/000000001.jsonl": left["journal/000000001.jsonl"][:-10]})
-    write_some(open_folder(), "three")
+    store = open_folder()
+    lay_out(tmp_path / "killed at once", contents(folder))
+    write_some(store, "three")
+    lay_out(tmp_path / "killed later", contents(folder))
 
-    lay_out(tmp_path / "killed again", contents(folder))
-
-    with reopened(tmp_path / "killed again") as after:
-        assert stored_texts(after) == ["one", "three"]
-        assert after.notices == []
+    for name, texts in {"killed at once": ["one"], "killed later": ["one", "three"]}.items():
+        with reopened(tmp_path / name) as after:
+            assert stored_texts(after) == texts
+            assert after.notices == []
 
 
 def test_a_torn_group_that_was_never_acknowledged_is_cut(
