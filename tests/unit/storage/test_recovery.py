@@ -350,6 +350,22 @@ def test_a_missing_journal_file_is_refused_with_the_cure(folder: Path, open_fold
         open_folder()
 
 
+def test_a_missing_journal_file_between_others_is_named(folder: Path, open_folder: Opener) -> None:
+    for text in ("one", "two", "three"):
+        store = open_folder()
+        write_some(store, text)
+        left = contents(folder)
+        store.close()
+        lay_out(folder, left)
+    (folder / "journal/000000002.jsonl").unlink()
+    left = contents(folder)
+
+    with pytest.raises(StoreDamaged, match=r"journal/000000002.jsonl is missing"):
+        open_folder()
+
+    assert contents(folder) == left
+
+
 @pytest.mark.parametrize("name", ["users.json", "chats.json"])
 def test_a_missing_data_file_is_refused(folder: Path, open_folder: Opener, name: str) -> None:
     store = open_folder()
