@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from chatapp.errors import StorageFailed, StoreDamaged
 from chatapp.storage.files import Files
-from chatapp.storage.json_store import JsonStore
+from chatapp.storage.json_store import JsonStore, open_store
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import encode_record
 from chatapp.storage.recovery import load
@@ -24,6 +26,7 @@ from tests.unit.storage.killed import (
     reports_something,
     stored_texts,
 )
+from tests.unit.storage.stops import Killed, stopped_at_every_call
 
 
 def write_some(store: JsonStore, *texts: str) -> None:
@@ -262,6 +265,21 @@ def test_a_kill_right_after_a_torn_end_was_cut_loses_nothing_and_tells_it_no_sec
             assert after.notices == []
 
 
+def test_a_torn_end_is_kept_before_it_is_cut(folder: Path, open_folder: Opener) -> None:
+    store = open_folder()
+    write_some(store, "one", "two")
+    left = contents(folder)
+    store.close()
+    left["journal/000000001.jsonl"] = left["journal/000000001.jsonl"][:-10]
+    torn = left["journal/000000001.jsonl"].rpartition(b"\n")[2]
+
+    for files in stopped_at_every_call(Killed):
+        lay_out(folder, left)
+        with suppress(Killed):
+            open_store(folder, files=files, checkpoint_after_s=math.inf).close()
+        assert any(torn in content for content in contents(folder).values())
+
+
 def test_a_torn_group_that_was_never_acknowledged_is_cut(
     folder: Path, open_folder: Opener, tmp_path: Path
 ) -> None:
@@ -364,6 +382,22 @@ def test_a_missing_journal_file_between_others_is_named(folder: Path, open_folde
         open_folder()
 
     assert contents(folder) == left
+
+
+@pytest.mark.parametrize("name", ["users.json", "chats.json"])
+def test_a_data_file_beside_an_older_journal_is_refused(folder: Path, open_folder: Opener, name: str) -> None:
+    with reopened(folder) as store:
+        write_some(store, "one")
+    older = contents(folder)
+    with reopened(folder) as store:
+        write_some(store, "two")
+    mixed = older | {name: contents(folder)[name]}
+    lay_out(folder, mixed)
+
+    with pytest.raises(StoreDamaged, match=f"{name} is damaged at byte 0: it is newer than the journal"):
+        open_folder()
+
+    assert contents(folder) == mixed
 
 
 @pytest.mark.parametrize("name", ["users.json", "chats.json"])
