@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from chatapp.storage.files import copy_file, read_whole, write_aside
+from chatapp.storage.keeping import cut_off, keep_original
+from chatapp.storage.layout import Layout
 from tests.fakes.files import FaultyFiles, error
 
 
@@ -86,3 +88,26 @@ def test_a_copy_is_for_its_owner_only_and_durable(tmp_path: Path, files: FaultyF
     with pytest.raises(FileExistsError):
         copy_file(files, source, tmp_path / "copy")
     files.close(source)
+
+
+def test_a_cut_is_durable(tmp_path: Path, files: FaultyFiles) -> None:
+    (tmp_path / "file").write_text("kept, cut")
+
+    cut_off(files, tmp_path / "file", len("kept"))
+
+    assert (tmp_path / "file").read_text() == "kept"
+    assert calls(files, "cut", "sync") == [("cut", "file"), ("sync", "file")]
+
+
+def test_an_original_is_durable_with_its_name(tmp_path: Path, files: FaultyFiles) -> None:
+    (tmp_path / "chats.json").write_text("as it was found")
+
+    kept = keep_original(files, Layout(tmp_path), tmp_path / "chats.json")
+
+    assert (tmp_path / kept).read_text() == "as it was found"
+    steps = calls(files, "sync", "rename", "sync_folder")
+    assert steps[-3:] == [
+        ("sync", "chats.json.tmp"),
+        ("rename", "chats.json.tmp"),
+        ("sync_folder", "backups"),
+    ]
