@@ -77,7 +77,10 @@ class ChatRepository(Protocol):
         ...
 
     def add(self, chat: Chat) -> Chat:
-        """Store a new chat, messages included. Raises ``Conflict`` when the id exists."""
+        """Store a new chat, messages included.
+
+        Raises ``Conflict`` when the id exists, ``NotFound`` when the owner was deleted meanwhile.
+        """
         ...
 
     def update(

@@ -41,6 +41,8 @@ class JsonChatRepository:
 
     def add(self, chat: Chat) -> Chat:
         with self._turns.of(chat.id):
+            if chat.owner_id in self._turns.gone_owners:
+                raise no_such_owner()
             if self._table.state(chat.id):
                 raise Conflict("A chat with this id exists already.")
             messages = [MessageAdd(chat.id, message) for message in chat.messages]
@@ -137,6 +139,10 @@ def summary_of(chat: ChatSummary) -> ChatSummary:
 
 def no_such_chat() -> NotFound:
     return NotFound("This chat does not exist, or it is not yours.")
+
+
+def no_such_owner() -> NotFound:
+    return NotFound("The account of this chat does not exist any more.")
 
 
 def no_such_message() -> NotFound:

@@ -122,6 +122,8 @@ class Turns:
     """
 
     def __init__(self) -> None:
+        self.gone_owners: set[str] = set()
+        """Ids of the accounts that this process deleted. An id is added only while all chats are held still."""
         self._locks = [threading.Lock() for _ in range(_STRIPES)]
 
     def of(self, chat_id: str) -> threading.Lock:

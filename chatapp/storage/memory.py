@@ -8,7 +8,7 @@ from datetime import datetime
 
 from chatapp.errors import Conflict
 from chatapp.models import Chat, ChatSummary, Message, PartField, Session, User
-from chatapp.storage.chats import no_such_chat, no_such_message, summary_of
+from chatapp.storage.chats import no_such_chat, no_such_message, no_such_owner, summary_of
 from chatapp.storage.user_table import name_key
 from chatapp.storage.users import name_taken, no_such_user
 
@@ -44,6 +44,7 @@ class MemoryUserRepository:
                 raise Conflict("A user with this id exists already.")
             self._check_name_free(user)
             self._users[user.id] = user if self._users else user.model_copy(update={"role": "root"})
+            self._chats.gone_owners.discard(user.id)
             return self._users[user.id]
 
     def update(self, user_id: str, change: Callable[[User], User]) -> User:
@@ -80,6 +81,7 @@ class MemoryChatRepository:
     """See :class:`chatapp.storage.base.ChatRepository`."""
 
     def __init__(self) -> None:
+        self.gone_owners: set[str] = set()
         self._chats: dict[str, Chat] = {}
         self._lock = threading.RLock()
 
@@ -101,6 +103,8 @@ class MemoryChatRepository:
 
     def add(self, chat: Chat) -> Chat:
         with self._lock:
+            if chat.owner_id in self.gone_owners:
+                raise no_such_owner()
             if chat.id in self._chats:
                 raise Conflict("A chat with this id exists already.")
             self._chats[chat.id] = chat.model_copy(update={"messages": ()})
@@ -122,8 +126,9 @@ class MemoryChatRepository:
             del self._chats[chat_id]
 
     def delete_all_of(self, owner_id: str) -> None:
-        """Remove every chat of a user who is being deleted."""
+        """Remove every chat of a user who is being deleted, and take no more of them."""
         with self._lock:
+            self.gone_owners.add(owner_id)
             self._chats = {each.id: each for each in self._chats.values() if each.owner_id != owner_id}
 
     def add_messages(

@@ -47,7 +47,9 @@ class JsonUserRepository:
             self._check_name_free(user)
             if self._table.count() == 0:
                 user = user.model_copy(update={"role": "root"})
-            return self._put(user)
+            stored = self._put(user)
+            self._turns.gone_owners.discard(user.id)
+            return stored
 
     def update(self, user_id: str, change: Callable[[User], User]) -> User:
         with self._turn:
@@ -72,6 +74,7 @@ class JsonUserRepository:
             self.get(user_id)
             chats: list[Operation] = [ChatDelete(chat_id) for chat_id in self._chats.ids_of(user_id)]
             self._journal.commit([UserDelete(user_id), *chats])
+            self._turns.gone_owners.add(user_id)
 
 
 def no_such_user() -> NotFound:

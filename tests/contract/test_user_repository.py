@@ -212,3 +212,21 @@ def test_the_name_of_a_deleted_user_is_free_again(store: Store) -> None:
     store.users.delete(store.users.add(a_user("alice")).id)
 
     assert store.users.add(a_user("alice")).username == "alice"
+
+
+def test_a_deleted_user_gets_no_new_chats(store: Store) -> None:
+    alice = store.users.add(a_user("alice"))
+    store.users.delete(alice.id)
+
+    with pytest.raises(NotFound):
+        store.chats.add(a_chat(alice.id))
+
+
+def test_a_user_who_is_stored_again_gets_chats_again(store: Store) -> None:
+    alice = store.users.add(a_user("alice"))
+    store.users.delete(alice.id)
+    store.users.add(alice)
+
+    chat = store.chats.add(a_chat(alice.id))
+
+    assert [each.id for each in store.chats.list(alice.id)] == [chat.id]
