@@ -52,6 +52,11 @@ class ChatAppError(Exception):
         self.field = field
         self.detail = detail
 
+    @property
+    def public(self) -> str:
+        """The message without what only those who look after the server may read, such as its paths."""
+        return self.message
+
 
 class NotAuthenticated(ChatAppError):
     status = 401
@@ -140,6 +145,10 @@ class StoreLocked(StorageFailed):
 
 class StoreDamaged(StorageFailed):
     code = "store_damaged"
+
+    @property
+    def public(self) -> str:
+        return "This cannot be read from the server's disk. Tell whoever looks after the server; its log says more."
 
 
 class OllamaFailed(ChatAppError):

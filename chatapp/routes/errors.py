@@ -11,7 +11,16 @@ from flask_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from chatapp.errors import ChatAppError, Invalid, NotAuthenticated, NotFound, TooLarge, TooMany
+from chatapp.errors import (
+    ChatAppError,
+    Invalid,
+    NotAuthenticated,
+    NotFound,
+    StorageFailed,
+    StoreDamaged,
+    TooLarge,
+    TooMany,
+)
 from chatapp.routes import body
 from chatapp.routes.access import services
 from chatapp.routes.answers import wants_events, wants_json
@@ -72,12 +81,23 @@ def install(app: Flask) -> None:
 
 def respond(error: ChatAppError) -> AnyResponse:
     """Return the error in the form the client wants."""
+    error = _told(error)
     g.error_code, g.error_field = error.code, error.field
     # An EventSource can do nothing with a page, nor with a redirect to one.
     response = _json(error) if wants_json() or wants_events() else _page(error)
     if isinstance(error, TooMany):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
+
+
+def _told(error: ChatAppError) -> ChatAppError:
+    """Return the error as the one who asked may read it: where the server keeps its files is for root alone."""
+    if not isinstance(error, StorageFailed):
+        return error
+    if isinstance(error, StoreDamaged):
+        log.error("store_damaged", path=request.path, reason=error.message)
+    user = g.get("user")
+    return error if user is not None and user.is_root else type(error)(error.public, field=error.field)
 
 
 def _json(error: ChatAppError) -> Response:
@@ -99,7 +119,7 @@ def _page(error: ChatAppError) -> AnyResponse:
                 page(error, **(request.view_args or {})), status=error.status, mimetype="text/html"
             )
         except ChatAppError as second:
-            error = second  # the page itself cannot be shown: the chat is gone, the disk is gone
+            error = _told(second)  # the page itself cannot be shown: the chat is gone, the disk is gone
     return Response(render_error(error), status=error.status, mimetype="text/html")
 
 

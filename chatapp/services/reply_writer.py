@@ -196,8 +196,9 @@ class ReplyWriter:
         except NotFound:
             self._fail("deleted", "This chat was deleted while it was being answered.")
         except StorageFailed as failure:
+            log.error("reply_not_saved", job=self._job.id, reason=failure.message)
             self._fail(
-                failure.code, f"The reply could not be saved: {failure.message} Copy it before you leave."
+                failure.code, f"The reply could not be saved: {failure.public} Copy it before you leave."
             )
         self._publish_end(reply)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatapp.errors import OllamaTimeout, StorageFailed, StorageFull
+from chatapp.errors import OllamaTimeout, StorageFailed, StorageFull, StoreDamaged
 from chatapp.jobs.events import TERMINAL_EVENTS, Event
 from chatapp.jobs.job import Job
 from chatapp.models import Chat, Message
@@ -148,6 +148,16 @@ def test_a_full_disk_lets_the_words_go_on_and_says_that_they_are_not_kept(failur
     assert events[-1].name == "failed"
     assert events[-1].data["code"] == failure.code
     assert failure.message in events[-1].data["message"]
+    assert "Copy it" in events[-1].data["message"]
+
+
+def test_a_reply_to_a_damaged_chat_ends_without_the_paths_of_the_server() -> None:
+    damaged = StoreDamaged("data/chats.json is damaged at byte 7.")
+
+    events = Writing(Model(said("One."), END), FailingDisk(damaged)).run()
+
+    assert events[-1].data["code"] == "store_damaged"
+    assert "chats.json" not in events[-1].data["message"]
     assert "Copy it" in events[-1].data["message"]
 
 
