@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -69,7 +70,14 @@ class Files:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def open(self, path: Path, *, writable: bool = False) -> int:
-        return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+        """Open a file, or a folder to lock it. Raises ``OSError`` for pipes and devices: reading them may never end."""
+        mode = os.O_RDWR if writable else os.O_RDONLY
+        fd = os.open(path, mode | os.O_CLOEXEC | os.O_NONBLOCK)
+        kind = os.fstat(fd).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "It is no regular file", str(path))
+        return fd
 
     def close(self, fd: int) -> None:
         """Never raises: whatever had to reach the disk was synced before."""

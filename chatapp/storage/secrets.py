@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from chatapp.errors import StorageFailed
-from chatapp.storage.files import Files, write_aside
+from chatapp.storage.files import Files, read_whole, write_aside
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class SetupCodeFile:
 def _read(path: Path) -> str | None:
     """Return the text of a file, ``None`` when there is none. Raises ``StorageFailed``."""
     try:
-        return path.read_bytes().decode("ascii", errors="replace").strip()
+        return read_whole(Files(), path).decode("ascii", errors="replace").strip()
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -90,6 +90,14 @@ def replace_by_file(name: str) -> Callable[[Path], None]:
     return prepare
 
 
+def replace_by_pipe(name: str) -> Callable[[Path], None]:
+    def prepare(data: Path) -> None:
+        (data / name).unlink(missing_ok=True)
+        os.mkfifo(data / name)
+
+    return prepare
+
+
 def forbid(name: str, mode: int) -> Callable[[Path], None]:
     def prepare(data: Path) -> None:
         path = data / name
@@ -107,6 +115,8 @@ def link(name: str, target: str) -> Callable[[Path], None]:
     return prepare
 
 
+NEWEST = "journal/000000002.jsonl"
+
 START = {
     "the folder is a file": (replace_by_file("."), "data cannot be used: "),
     "the folder is read-only": (forbid(".", 0o500), "cannot be used: Permission denied"),
@@ -114,6 +124,12 @@ START = {
     "the journal is a file": (replace_by_file("journal"), "cannot be used: "),
     "users.json is a folder": (replace_by_folder("users.json"), "cannot be used: Is a directory"),
     "chats.json is a folder": (replace_by_folder("chats.json"), "cannot be used: Is a directory"),
+    "users.json is a pipe": (replace_by_pipe("users.json"), "cannot be used: It is no regular file"),
+    "chats.json is a pipe": (replace_by_pipe("chats.json"), "cannot be used: It is no regular file"),
+    "a journal file is a pipe": (replace_by_pipe(NEWEST), "cannot be used: It is no regular file"),
+    "the lock is a pipe": (replace_by_pipe("store.lock"), "cannot be used: It is no regular file"),
+    "the key is a pipe": (replace_by_pipe("secret.key"), "secret.key cannot be used: It is no regular file"),
+    "users.json is a device": (link("users.json", "/dev/zero"), "cannot be used: It is no regular file"),
     "users.json is closed": (forbid("users.json", 0o000), "cannot be used: Permission denied"),
     "chats.json is closed": (forbid("chats.json", 0o000), "cannot be used: Permission denied"),
     "users.json links to nothing": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -235,3 +236,20 @@ def test_an_export_that_cannot_be_finished_leaves_no_file(
     assert wrote.exit_code == 1
     assert wrote.output == "Error: alice.zip could not be written: No space left on device.\n"
     assert not Path("alice.zip").exists()
+
+
+@pytest.mark.parametrize("name", ["users.json", "chats.json", "000000003.jsonl"])
+@pytest.mark.parametrize("words", [("store", "check"), ("store", "repair"), ("store", "backup", "copy")])
+def test_a_pipe_in_place_of_a_file_is_one_line(
+    run: Run, stopped: None, data: Path, name: str, words: tuple[str, ...]
+) -> None:
+    [path] = data.rglob(name)
+    path.unlink()
+    os.mkfifo(path)
+
+    refused = run(*words)
+
+    assert refused.exit_code == 1
+    assert refused.output.count("\n") == 1
+    assert name in refused.output
+    assert "no regular file" in refused.output
