@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +20,7 @@ from chatapp.models import Chat
 from chatapp.storage.json_store import JsonStore, open_store
 from tests.cast import PASSWORD, Browser, add_user, services_of
 from tests.fakes.ollama import FakeOllama
-from tests.records import a_chat, a_message, a_user
+from tests.records import a_chat, a_message, a_reply
 from tests.start.processes import eventually
 
 pytestmark = pytest.mark.crash
@@ -186,11 +187,31 @@ def test_limits_go_on_to_hold_for_who_reached_them_and_for_nobody_else(
 
 @pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
 def test_the_files_follow_whatever_the_clock_does(tmp_path: Path, clock: Clock, jump: timedelta) -> None:
-    with opened(tmp_path / "data") as store:
+    chats, reply = tmp_path / "data" / "chats.json", a_reply()
+    with closing(open_store(tmp_path / "data", checkpoint_after_s=0.3)) as store:
+        chat = store.chats.add(a_chat(messages=[reply]))
+        store.chats.append_part(chat.owner_id, chat.id, reply.id, 0, "words before the jump")
         clock.offset = jump
-        store.users.add(a_user("alice"))
 
-        eventually(lambda: b'"alice"' in (tmp_path / "data" / "users.json").read_bytes())
+        eventually(lambda: b"words before the jump" in chats.read_bytes())
+        store.chats.add_messages(chat.owner_id, chat.id, [a_message("text of later")])
+        eventually(lambda: b"text of later" in chats.read_bytes())
+
+
+@pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
+def test_journal_files_that_somebody_may_be_copying_stay(
+    tmp_path: Path, clock: Clock, jump: timedelta
+) -> None:
+    def write() -> set[str]:
+        store.chats.add(a_chat())
+        store.checkpoint()
+        return {path.name for path in (tmp_path / "data" / "journal").iterdir()}
+
+    with closing(open_store(tmp_path / "data", checkpoint_after_s=math.inf)) as store:
+        before = [write() for _ in range(3)][-1]
+        clock.offset = jump
+
+        assert before < write()
 
 
 def test_files_of_others_are_all_kept_while_the_clock_stands_still(tmp_path: Path, clock: Clock) -> None:

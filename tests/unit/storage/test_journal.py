@@ -14,7 +14,8 @@ from chatapp.errors import Invalid, StorageFailed, StorageFull, StorageReadOnly,
 from chatapp.storage import upkeep
 from chatapp.storage.chats import summary_of
 from chatapp.storage.json_store import JsonStore, open_store
-from chatapp.storage.operations import ChatPut
+from chatapp.storage.lines import encode_record
+from chatapp.storage.operations import ChatPut, MessageAdd, encode
 from tests.fakes.files import Fault, FaultyFiles, disk_full, error, no_fault
 from tests.records import a_chat, a_message, a_reply, a_user
 from tests.start.processes import eventually
@@ -504,6 +505,38 @@ def test_what_an_earlier_process_wrote_last_is_written_and_synced_once_more(
     again = steps.index(("write", JOURNAL))
     assert steps[again:][:2] == [("write", JOURNAL), ("sync", JOURNAL)]
     assert ("create", "000000002.jsonl") in steps[again:]
+
+
+class NotingWrites(FaultyFiles):
+    """Remembers what was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        self.written.append(bytes(data))
+        return super().write(fd, data, offset)
+
+
+def test_all_records_that_an_earlier_process_wrote_together_are_written_once_more(
+    folder: Path, open_folder: Opener
+) -> None:
+    store = open_folder()
+    add_text(store, "one")
+    [chat] = store.chats.list(ALICE)
+    left = contents(folder)
+    store.close()
+    together = b"".join(
+        encode_record(number, 3, "2026-11-20T12:00:00.000Z", encode([MessageAdd(chat.id, a_message())]))
+        for number in (3, 4, 5)
+    )
+    lay_out(folder, left | {f"journal/{JOURNAL}": left[f"journal/{JOURNAL}"] + together})
+    files = NotingWrites()
+
+    open_folder(files)
+
+    assert together in files.written
 
 
 def test_an_empty_file_of_an_earlier_process_is_gone_on_with_only_when_its_name_is_synced(
