@@ -8,6 +8,7 @@ of JSON on standard input, ``[verb, argument]``, it answers with one line of JSO
     names            the names of all users
     checkpoint       write the files; ``"written"``
     close            end the application; ``"closed"``
+    check FOLDER     run ``flask store check``; its exit code and what it printed. Likewise stats and backup (to "copy")
 
 A refusal is ``{"refused": text, "status": number}``, anything else that goes wrong ``{"crashed": text}``.
 """
@@ -24,7 +25,7 @@ from typing import Any
 
 from flask import Flask
 
-from chatapp import create_app
+from chatapp import cli, create_app
 from chatapp.config import Config
 from chatapp.errors import ChatAppError
 from chatapp.storage.base import Store
@@ -56,6 +57,8 @@ class Lesser:
             case "close" if self._app is not None:
                 services_of(self._app).shutdown(grace_s=0)
                 return "closed"
+            case "check" | "stats" | "backup":
+                return run(Path(argument), "store", verb, *(["copy"] if verb == "backup" else []))
         raise ValueError(verb)
 
     @property
@@ -71,6 +74,12 @@ def open_app(folder: Path) -> Flask:
         "LOG_LEVEL": "error",
     }
     return create_app(Config.from_env(environment, dotenv=None))
+
+
+def run(folder: Path, *words: str) -> tuple[int, str]:
+    runner = cli.create_app().test_cli_runner(env={"CHATAPP_DATA_DIR": str(folder)})
+    result = runner.invoke(args=list(words))
+    return result.exit_code, result.output
 
 
 def answer(lesser: Lesser, line: str) -> Any:
@@ -93,7 +102,7 @@ def main() -> None:
     os.umask(0)
     with tempfile.TemporaryDirectory() as folder:
         lesser = Lesser()
-        for verb in ("open", "checkpoint", "names", "close"):
+        for verb in ("open", "checkpoint", "names", "close", "check"):
             lesser.do(verb, folder)
     give_up_power()
     lesser = Lesser()

@@ -184,6 +184,27 @@ def test_the_folder_of_another_user_is_one_clear_sentence_at_the_start(top: Path
     assert "cannot be used: Permission denied" in lesser.ask("open", top / "data")["refused"]
 
 
+@pytest.mark.parametrize("name", ["journal/000000002.jsonl", "users.json", "chats.json"])
+def test_a_file_of_another_user_is_one_clear_sentence_at_the_start_and_for_a_command(
+    top: Path, lesser: Lesser, name: str
+) -> None:
+    path = top / "data" / name
+    before = remaining(top / "data")
+    path.chmod(0o000)
+    if os.geteuid() == 0:
+        os.chown(path, 0, 0)
+
+    refused = lesser.ask("open", top / "data")["refused"]
+    exit_code, printed = lesser.ask("check", top / "data")
+    path.chmod(0o600)
+
+    assert f"cannot be used: Permission denied ({path})" in refused
+    assert "\n" not in refused
+    assert exit_code == 1
+    assert printed == f"Error: {path} cannot be read: Permission denied.\n"
+    assert remaining(top / "data") == before
+
+
 def test_a_missing_folder_and_its_parents_are_made_for_their_owner_alone(top: Path, lesser: Lesser) -> None:
     """The process runs with a umask that would let everybody in."""
     assert lesser.ask("open", top / "a" / "b" / "data") == "open"
