@@ -28,7 +28,7 @@ from tests.memory_folder import memory_folder
 from tests.records import a_user
 from tests.unit.storage.killed import reopened
 
-DRAWN_CASES = 70
+DRAWN_CASES = 50
 """Per life, in an everyday run."""
 CLEAR = (
     r"The server's disk is full, so this was not saved\. Free some space",

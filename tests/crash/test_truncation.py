@@ -1,7 +1,12 @@
-"""Each file of a data folder is cut at every byte, emptied, filled with zeros, or goes on with garbage."""
+"""Each file of a data folder is cut at every byte, emptied, filled with zeros, or goes on with garbage.
+
+The journal is cut at a drawn share of its bytes and around each end of a line in an everyday run, at all of them with
+``--rounds 1000`` or more.
+"""
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from chatapp.storage.secrets import SetupCodeFile, load_or_make_key
+from tests.crash.conftest import ALL_FROM_ROUNDS
 from tests.crash.damage import CODE, KEY, build, judge
 from tests.crash.lives import held_by
 from tests.memory_folder import memory_folder
@@ -16,6 +22,8 @@ from tests.records import a_user
 from tests.unit.storage.killed import lay_out, reopened
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(0)]
+
+DRAWN_LENGTHS = 250
 
 
 @pytest.fixture
@@ -36,11 +44,23 @@ def test_a_data_file_cut_at_any_byte_but_its_last_is_refused_and_left_alone(top:
     assert set(verdicts) == {"refused"}
 
 
-def test_the_newest_journal_file_cut_at_any_byte_keeps_all_whole_groups(top: Path) -> None:
+def drawn_lengths(content: bytes, rounds: int, chance: random.Random) -> list[int]:
+    """Return to which lengths a file is cut."""
+    if rounds >= ALL_FROM_ROUNDS:
+        return list(range(len(content)))
+    ends = [place for place, byte in enumerate(content) if byte == ord("\n")]
+    around = {place + step for place in [-1, *ends] for step in (-1, 0, 1, 2)}
+    drawn = chance.sample(range(len(content)), min(DRAWN_LENGTHS, len(content)))
+    return sorted({*around, *drawn} & set(range(len(content))))
+
+
+def test_the_newest_journal_file_cut_at_any_byte_keeps_all_whole_groups(
+    top: Path, rounds: int, chance: random.Random
+) -> None:
     whole = build(top / "built")
     content = whole.files[whole.journal]
 
-    for length in range(len(content)):
+    for length in drawn_lengths(content, rounds, chance):
         lay_out(top / "data", whole.files | {whole.journal: content[:length]})
         with reopened(top / "data") as after:
             ends_between = (
