@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.storage.files import copy_file, read_whole, write_aside
+from chatapp.storage.files import Files, copy_file, read_whole, write_aside
 from chatapp.storage.keeping import cut_off, keep_original
 from chatapp.storage.layout import Layout
 from tests.fakes.files import FaultyFiles, error
@@ -30,6 +30,14 @@ def test_folders_are_made_from_above_and_each_name_is_synced_before_the_next(
         ("sync_folder", "one"),
     ]
     assert (tmp_path / "one").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_new_folder_is_never_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Path, "chmod")
+
+    Files().make_folder(tmp_path / "one" / "two")
+
+    assert (tmp_path / "one" / "two").stat().st_mode & 0o777 == 0o700
 
 
 def test_the_name_of_a_folder_that_exists_is_synced_too(tmp_path: Path, files: FaultyFiles) -> None:
