@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -15,6 +15,7 @@ from pydantic_core import from_json
 
 from chatapp.models import ChatSummary, Message
 from chatapp.storage.lines import members_start
+from chatapp.storage.message_log import EMPTY_LOG, MessageLog
 from chatapp.storage.snapshot import Line
 
 MESSAGES_MARK = b',"messages":['
@@ -22,27 +23,29 @@ STREAMING_MARK = b'"status":"streaming"'
 _SUMMARY_BYTES = 1024
 _MESSAGE = TypeAdapter(Message).serializer
 _MESSAGES = TypeAdapter(tuple[Message, ...])
-_NOTHING: Mapping[str, bytes] = MappingProxyType({})
+_ID = re.compile(rb'\{"id":("(?:[^"\\]|\\.)*")')
 
 
 @dataclass(frozen=True, slots=True)
 class ChatState:
     """Never changed, only replaced, so that a reader or a checkpoint may hold on to it.
 
-    Messages are kept as the JSON that a snapshot will hold: a third of what they take when parsed.
+    Newer messages are kept as the JSON that a snapshot will hold: a third of what they take when parsed.
 
     Args:
         put: the summary as it was last put; messages that were added since may have moved its ``updated_at`` on.
         line: the messages that a snapshot holds; ``None`` for a chat that is in none.
-        added: messages after those of the line, by id and in order.
-        replaced: newer states of messages of the line, by message id.
+        log: messages that are newer than the line, or newer states of its messages.
+        length: how much of the log belongs to this state.
+        replaces: whether the log may hold newer states of the line's messages.
         newest_at: the time of the newest message, when it is later than what was put.
     """
 
     put: ChatSummary
     line: Line | None = None
-    added: Mapping[str, bytes] = field(default_factory=lambda: _NOTHING)
-    replaced: Mapping[str, bytes] = field(default_factory=lambda: _NOTHING)
+    log: MessageLog = EMPTY_LOG
+    length: int = 0
+    replaces: bool = False
     newest_at: datetime | None = None
 
     @property
@@ -51,46 +54,65 @@ class ChatState:
         return self.put.model_copy(update={"updated_at": self.newest_at}) if self.newest_at else self.put
 
     def with_summary(self, summary: ChatSummary) -> ChatState:
-        return ChatState(summary, self.line, self.added, self.replaced)
+        return ChatState(summary, self.line, self.log, self.length, self.replaces)
 
     def with_added(self, message: Message) -> ChatState:
         """Return the chat with one more message; its ``updated_at`` never runs backwards."""
         newest_at = self.newest_at
         if message.created_at > (newest_at or self.put.updated_at):
             newest_at = message.created_at
-        return ChatState(self.put, self.line, _with(self.added, message), self.replaced, newest_at)
+        return self._with(message, self.replaces, newest_at)
 
     def with_replaced(self, message: Message) -> ChatState:
         """Return the chat with another state of the message that has the same id."""
-        if message.id in self.added:
-            return ChatState(self.put, self.line, _with(self.added, message), self.replaced, self.newest_at)
-        return ChatState(self.put, self.line, self.added, _with(self.replaced, message), self.newest_at)
+        is_of_line = self.log.get(self.length, message.id) is None
+        return self._with(message, self.replaces or is_of_line, self.newest_at)
+
+    def _with(self, message: Message, replaces: bool, newest_at: datetime | None) -> ChatState:
+        log = self.log.with_entry(self.length, message.id, text_of(message))
+        return ChatState(self.put, self.line, log, len(log), replaces, newest_at)
+
+    def after(self, written: ChatState, line: Line | None) -> ChatState:
+        """Return this chat on top of a new line, which holds ``written``, an earlier state of it."""
+        known = written.log.texts(written.length)
+        newer = {
+            message_id: text
+            for message_id, text in self.log.texts(self.length).items()
+            if known.get(message_id) is not text
+        }
+        replaces = self.replaces or any(message_id in known for message_id in newer)
+        log = MessageLog(newer.items()) if newer else EMPTY_LOG
+        return ChatState(self.put, line, log, len(newer), replaces, self.newest_at)
 
     def recent(self, message_id: str) -> Message | None:
         """Return a message that was added or replaced since the snapshot, or ``None``."""
-        text = self.added.get(message_id) or self.replaced.get(message_id)
+        text = self.log.get(self.length, message_id)
         return None if text is None else Message.model_validate_json(text)
 
-    def may_hold(self, message_id: str) -> bool:
-        """Return ``False`` when the snapshot's line certainly has no message with this id, without parsing it."""
-        return self.line is not None and _start(message_id) in self.line.members()
+    def ids(self) -> set[bytes]:
+        """Return at least the ids of all messages, as JSON. Nothing is parsed."""
+        stored = set(_ID.findall(self.line.members())) if self.line else set()
+        return stored | {id_of(message_id) for message_id in self.log.texts(self.length)}
 
     def streaming(self) -> list[Message]:
         """Return the messages whose status is ``streaming``; the line is parsed only when it holds one."""
         if self.line is not None and STREAMING_MARK in self.line.members():
             messages = self.messages()
         else:
-            messages = _parsed(
-                each for each in (*self.replaced.values(), *self.added.values()) if STREAMING_MARK in each
-            )
+            texts = self.log.texts(self.length).values()
+            messages = _parsed(each for each in texts if STREAMING_MARK in each)
         return [each for each in messages if each.status == "streaming"]
 
     def messages(self) -> tuple[Message, ...]:
         """Return all messages in order. Raises ``StoreDamaged`` when the line cannot be read any more."""
-        newer = {key: Message.model_validate_json(text) for key, text in self.replaced.items()}
-        return tuple(
-            newer.get(each.id, each) for each in _parsed((*self._line_texts(), *self.added.values()))
-        )
+        newer = self.log.texts(self.length)
+        if not self.replaces:
+            return _parsed((*self._line_texts(), *newer.values()))
+        stored = [
+            Message.model_validate_json(newer.pop(each.id)) if each.id in newer else each
+            for each in _parsed(self._line_texts())
+        ]
+        return (*stored, *_parsed(newer.values()))
 
     def _line_texts(self) -> Iterable[bytes]:
         """Return the line's messages as one piece of JSON, or nothing when it has none."""
@@ -100,10 +122,24 @@ class ChatState:
     def members(self) -> bytes:
         """Return the chat's JSON for a snapshot, after the opening brace. Old messages are not parsed."""
         summary = self.summary.model_dump_json(exclude={"id"}).encode()
-        texts: Iterable[bytes] = (*self._line_texts(), *self.added.values())
-        if self.replaced:
-            texts = (self.replaced.get(each.id) or text_of(each) for each in _parsed(texts))
+        newer = self.log.texts(self.length)
+        texts: Iterable[bytes] = (*self._line_texts(), *newer.values())
+        if self.replaces:
+            stored = [
+                newer.pop(each.id) if each.id in newer else text_of(each)
+                for each in _parsed(self._line_texts())
+            ]
+            texts = (*stored, *newer.values())
         return summary[1:-1] + MESSAGES_MARK + b",".join(texts) + b"]}"
+
+
+def new_chat(summary: ChatSummary, texts: Mapping[str, bytes]) -> ChatState:
+    """Return a chat that is in no snapshot.
+
+    Args:
+        texts: its messages by id, as :func:`text_of` gives them.
+    """
+    return ChatState(summary, log=MessageLog(texts.items()), length=len(texts))
 
 
 def text_of(message: Message) -> bytes:
@@ -111,24 +147,13 @@ def text_of(message: Message) -> bytes:
     return _MESSAGE.to_json(message)
 
 
-def _with(texts: Mapping[str, bytes], message: Message) -> dict[str, bytes]:
-    """Return a copy with this message in it, in its place or at the end."""
-    copied = dict(texts)
-    copied[message.id] = text_of(message)
-    return copied
-
-
 def _parsed(texts: Iterable[bytes]) -> tuple[Message, ...]:
     return _MESSAGES.validate_json(b"[" + b",".join(texts) + b"]")
 
 
-def _start(message_id: str) -> bytes:
-    """Return how the text of a message with this id begins, up to the next field."""
-    return b'{"id":' + _json(message_id) + b","
-
-
-def _json(text: str) -> bytes:
-    return json.dumps(text, ensure_ascii=False).encode()
+def id_of(message_id: str) -> bytes:
+    """Return an id as it stands in a message's text."""
+    return json.dumps(message_id, ensure_ascii=False).encode()
 
 
 def split_members(members: bytes) -> tuple[dict[str, Any], bytes]:

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic_core import from_json
 
 from chatapp.models import Chat, ChatSummary, Message
-from chatapp.storage.chat_state import MESSAGES_MARK, STREAMING_MARK, ChatState, state_of
+from chatapp.storage.chat_state import MESSAGES_MARK, STREAMING_MARK, ChatState, id_of, state_of
 from chatapp.storage.lines import Kind
-from chatapp.storage.message_cache import MessageCache
+from chatapp.storage.message_cache import IdCache, MessageCache
 from chatapp.storage.operations import (
     ChatDelete,
     ChatOperation,
@@ -101,6 +101,7 @@ class ChatTable:
         self._unchanged: dict[str, ChatState] = {}
         """Some chats that do not, kept because they were looked at."""
         self._messages = MessageCache()
+        self._ids = IdCache()
         self._lock = threading.Lock()
         for state in held:
             self._hold(state)
@@ -128,7 +129,8 @@ class ChatTable:
 
     def _keep(self, chat_id: str, state: ChatState) -> None:
         if len(self._unchanged) >= _KEPT_STATES:
-            self._unchanged.clear()
+            # The last one in goes first: somebody's list of more chats than this would otherwise find none of them.
+            self._unchanged.popitem()
         self._unchanged[chat_id] = state
 
     def chat(self, chat_id: str) -> Chat | None:
@@ -154,20 +156,30 @@ class ChatTable:
         """Return a message; ``None`` when it or its chat does not exist. Costs little for one that does not."""
         with self._lock:
             state = self._state(chat_id)
-            messages = self._messages.get(chat_id)
+            ids = self._ids.get(chat_id)
         if state is None:
             return None
         if recent := state.recent(message_id):
             return recent
-        if messages is None:
-            messages = self._read_messages(chat_id, state) if state.may_hold(message_id) else ()
-        return _with_id(messages, message_id)
+        if id_of(message_id) not in (self._read_ids(chat_id, state) if ids is None else ids):
+            return None
+        with self._lock:
+            messages = self._messages.get(chat_id)
+        return _with_id(messages or self._read_messages(chat_id, state), message_id)
+
+    def _read_ids(self, chat_id: str, state: ChatState) -> set[bytes]:
+        """Find out which messages a chat has, and remember it unless the chat has changed meanwhile."""
+        ids = state.ids()
+        with self._lock:
+            if self._state(chat_id) is state:
+                self._ids.put(chat_id, ids)
+        return ids
 
     def summaries(self, owner_id: str) -> list[ChatSummary]:
         """Return the owner's chats in no order."""
         with self._lock:
-            states = [self._state(chat_id) for chat_id in self._owners.get(owner_id, ())]
-        return [state.summary for state in states if state]
+            chat_ids = list(self._owners.get(owner_id, ()))
+        return [state.summary for chat_id in chat_ids if (state := self.state(chat_id))]
 
     def ids_of(self, owner_id: str) -> list[str]:
         with self._lock:
@@ -228,6 +240,7 @@ class ChatTable:
             if not owned:
                 del self._owners[state.summary.owner_id]
             self._messages.drop(chat_id)
+            self._ids.drop(chat_id)
             self._deleted.discard(chat_id)
             self._streaming.discard(chat_id)
             self._change(chat_id, None)
@@ -238,13 +251,14 @@ class ChatTable:
             if message.status == "streaming":
                 self._streaming.add(chat_id)
             self._messages.add(chat_id, message)
+            self._ids.add(chat_id, id_of(message.id))
 
     def _replace(self, chat_id: str, message: Message) -> None:
         if state := self._state(chat_id):
             self._change(chat_id, state.with_replaced(message))
             if message.status == "streaming":
                 self._streaming.add(chat_id)
-            self._messages.replace(chat_id, message)
+            self._messages.add(chat_id, message)
 
     def _continue(self, part: MessagePart) -> None:
         """Add a part to a streaming message; one that is there already or does not connect changes nothing."""
@@ -269,14 +283,17 @@ class ChatTable:
         """Go on from a new snapshot that holds ``frozen``; what changed since stays changed."""
         with self._lock:
             self._snapshot = snapshot
-            settled = {key: state for key, state in frozen.changed.items() if self._changed[key] is state}
-            for chat_id in settled:
-                del self._changed[chat_id]
-            looked_at = {**self._unchanged, **settled}
-            self._unchanged.clear()
+            looked_at, self._unchanged = self._unchanged, {}
+            for chat_id, written in frozen.changed.items():
+                now = self._changed[chat_id]
+                if now is written:
+                    del self._changed[chat_id]
+                    if written is not None:
+                        looked_at[chat_id] = written
+                elif now is not None and written is not None:
+                    self._changed[chat_id] = now.after(written, snapshot.line(chat_id))
             for chat_id, state in looked_at.items():
-                if state is not None:
-                    self._keep(chat_id, ChatState(state.summary, snapshot.line(chat_id)))
+                self._keep(chat_id, ChatState(state.summary, snapshot.line(chat_id)))
 
 
 def _with_id(messages: Iterable[Message], message_id: str) -> Message | None:

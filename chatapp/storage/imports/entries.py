@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatapp.models import ChatSummary, Message, Session, User
-from chatapp.storage.chat_state import ChatState, text_of
+from chatapp.storage.chat_state import ChatState, new_chat, text_of
 from chatapp.storage.imports.document import Ambiguous, NotJson, parse_members
 from chatapp.storage.imports.values import fitting_id, storable, time_of
 from chatapp.storage.lines import Head, Kind, encode_head
@@ -115,7 +115,7 @@ def new_state(summary: ChatSummary, texts: Mapping[str, bytes]) -> ChatState:
     Args:
         texts: its messages as the files hold them, by id.
     """
-    return ChatState(storable(summary), added=texts)
+    return new_chat(storable(summary), texts)
 
 
 def head_of(kind: Kind, document: Mapping[str, Any]) -> Head:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from typing import Any
 
 import pytest
 
 from chatapp.models import Message
+from chatapp.storage import chat_table
 from chatapp.storage.chat_state import ChatState
+from chatapp.storage.checkpoint import Checkpointer
 from chatapp.storage.json_store import JsonStore
-from tests.records import a_chat, a_message, a_user
+from tests.records import a_chat, a_message, a_reply, a_user
 from tests.unit.storage.conftest import Opener
 
 PATIENCE_S = 20
@@ -96,3 +100,81 @@ def test_a_message_with_quotation_marks_in_its_id_is_found(store: JsonStore) -> 
     store.checkpoint()
 
     assert store.chats.add_messages(*chat, [message.model_copy(update={"content": "again"})]) == [message]
+
+
+def test_a_chat_that_changes_during_every_checkpoint_does_not_carry_its_history_along(
+    store: JsonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat, numbers, write = the_chat(store), itertools.count(3), Checkpointer._write
+
+    def write_while_somebody_asks(self: Checkpointer, moment: Any) -> Any:
+        store.chats.add_messages(*chat, [a_message(f"{next(numbers)}")])
+        return write(self, moment)
+
+    monkeypatch.setattr(Checkpointer, "_write", write_while_somebody_asks)
+    store.chats.add_messages(*chat, [a_message("two and a half")])
+    for _ in range(10):
+        store.checkpoint()
+
+    state = store._chats.state(chat[1])
+    assert state is not None
+    assert state.length == 1
+    assert texts(store) == ["one", "two", "two and a half", *(f"{number}" for number in range(3, 13))]
+
+
+def test_a_reply_that_ends_during_a_checkpoint_is_in_its_place_after_it(
+    store: JsonStore, monkeypatch: pytest.MonkeyPatch, open_folder: Opener
+) -> None:
+    chat, write = the_chat(store), Checkpointer._write
+    old, new = (store.chats.add_messages(*chat, [a_reply("…")])[0] for _ in range(2))
+    store.checkpoint()
+    store.chats.add_messages(*chat, [a_message("after")])
+
+    def write_while_replies_end(self: Checkpointer, moment: Any) -> Any:
+        for reply in (old, new):
+            store.chats.finish_message(
+                *chat, reply.model_copy(update={"content": "end", "status": "complete"})
+            )
+        return write(self, moment)
+
+    monkeypatch.setattr(Checkpointer, "_write", write_while_replies_end)
+    store.checkpoint()
+
+    assert texts(store) == ["one", "two", "end", "end", "after"]
+    monkeypatch.undo()
+    store.close()
+    assert texts(open_folder()) == ["one", "two", "end", "end", "after"]
+
+
+def test_a_message_of_a_long_chat_is_found_by_its_id_without_reading_the_chat_again(
+    store: JsonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same id again is what a page sends after a lost answer; it must cost little in a chat of any length."""
+    chat = the_chat(store)
+    store.chats.add_messages(*chat, [a_message("three", id="third-id")])
+    readings: list[ChatState] = []
+    monkeypatch.setattr(ChatState, "ids", readings.append)
+
+    for number in range(5):
+        store.chats.add_messages(*chat, [a_message(f"{number}"), a_message("again", id="third-id")])
+        store.checkpoint()
+
+    assert readings == []
+    assert texts(store) == ["one", "two", "three", "0", "1", "2", "3", "4"]
+
+
+def test_somebody_with_more_chats_than_are_kept_finds_them_all(
+    store: JsonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_table, "_KEPT_STATES", 3)
+    [alice] = store.users.all()
+    for number in range(10):
+        store.chats.add(a_chat(alice.id, title=f"{number}"))
+    store.checkpoint()
+
+    store.chats.list(alice.id)
+    kept = dict(store._chats._unchanged)
+
+    assert len(store.chats.list(alice.id)) == 11
+    assert len(kept) == 3
+    assert sum(store._chats._unchanged.get(key) is state for key, state in kept.items()) >= 2
