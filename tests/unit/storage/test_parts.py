@@ -70,6 +70,17 @@ def test_the_words_of_a_reply_become_one_record(open_folder: Opener, folder: Pat
 
 
 @pytest.mark.usefixtures("slow")
+def test_words_that_keep_coming_do_not_put_off_those_before_them(open_folder: Opener) -> None:
+    streaming = Streaming(open_folder())
+    streaming.part(0, "first ")
+    due_at_s = streaming.store._parts.due_at_s
+
+    streaming.part(6, "second ")
+
+    assert streaming.store._parts.due_at_s == due_at_s
+
+
+@pytest.mark.usefixtures("slow")
 def test_a_long_text_does_not_wait(open_folder: Opener, folder: Path, tmp_path: Path) -> None:
     """4 KB is the most that a kill may take of a reply however quick the model is."""
     streaming = Streaming(open_folder())
