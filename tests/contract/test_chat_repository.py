@@ -238,9 +238,11 @@ def test_parts_of_a_finished_reply_do_not_come_back(store: Store, chat: Chat) ->
 
     finished = store.chats.finish_message(ALICE, chat.id, final)
     store.chats.append_part(ALICE, chat.id, reply.id, 13, " Late.")
+    still_streaming = store.chats.interrupt_streaming()  # which first stores what waits
     store.chats.add_messages(ALICE, chat.id, [a_message("thanks")])
 
     assert finished.status == "complete"
+    assert still_streaming == 0
     assert content(store, chat) == ["Good morning!", "thanks"]
 
 
