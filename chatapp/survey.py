@@ -13,8 +13,10 @@ from chatapp.storage.files import Files, read_blocks
 from chatapp.storage.journal import generation_path
 from chatapp.storage.layout import Layout
 from chatapp.storage.maintenance.backup import check_is_whole
+from chatapp.storage.maintenance.restore import in_one_line
 from chatapp.storage.recovery import Recovered, load
 from chatapp.storage.replay import generations
+from chatapp.storage.snapshot import untrusted
 
 _TRIES = 4
 _PAUSE_S = 0.2
@@ -56,7 +58,7 @@ def survey(layout: Layout) -> Survey:
     """
     recovered = load_beside(layout)
     found = holdings(recovered)
-    with _in_one_line(layout):
+    with in_one_line(layout):
         files = Files()
         journal = [_journal_file(files, layout, each) for each in generations(files, layout.journal)]
         users, chats = recovered.snapshots
@@ -76,19 +78,15 @@ def survey(layout: Layout) -> Survey:
 
 def load_beside(layout: Layout) -> Recovered:
     """Read a data folder that a running server may be changing. Raises as :func:`survey`."""
-    with _in_one_line(layout):
+    with in_one_line(layout):
         check_is_whole(Files(), layout)
-        return _load_steadily(layout)
-
-
-@contextlib.contextmanager
-def _in_one_line(layout: Layout) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise StoreDamaged(f"{error.filename} is missing. Nothing was changed.") from error
-    except OSError as error:
-        raise StorageFailed(f"{error.filename or layout.folder} cannot be read: {error.strerror}.") from error
+        try:
+            return _load_steadily(layout)
+        except FileNotFoundError as error:
+            raise untrusted(
+                f"{error.filename} is missing",
+                "Put it back from a backup, or run `.venv/bin/flask store repair`.",
+            ) from error
 
 
 def _load_steadily(layout: Layout) -> Recovered:

@@ -27,7 +27,7 @@ class OneLineCommand(click.Command):
 
 
 def _in_one_line(invoke: Any, ctx: click.Context) -> Any:
-    logs.configure("error")
+    logs.configure("critical")  # what goes wrong ends the command with its own line
     try:
         return invoke(ctx)
     except ChatAppError as error:
@@ -37,7 +37,3 @@ def _in_one_line(invoke: Any, ctx: click.Context) -> Any:
 def layout() -> Layout:
     """Return the places of the data folder in force. Raises ``ConfigError``."""
     return Layout(Config.from_env().data_dir)
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
-from chatapp.cli.common import OneLineCommand, counted, layout
+from chatapp.cli.common import OneLineCommand, layout
 from chatapp.errors import Conflict, NotFound, StorageFailed
 from chatapp.ids import now_utc
 from chatapp.models import Chat, User
 from chatapp.services.export import write_archive
 from chatapp.storage.files import Files
+from chatapp.storage.imports.values import counted
 from chatapp.survey import load_beside
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from chatapp.cli.common import OneLineErrors, counted, layout
+from chatapp.cli.common import OneLineErrors, layout
 from chatapp.storage.files import Files
+from chatapp.storage.imports.values import counted
 from chatapp.storage.maintenance.backup import back_up
 from chatapp.storage.maintenance.restore import restore
 from chatapp.storage.maintenance.salvage import salvage

@@ -14,7 +14,7 @@ from chatapp.storage.files import Files, read_whole
 from chatapp.storage.journal import generation_path
 from chatapp.storage.lines import RECORD_START, BadLine, check_record, whole_record
 from chatapp.storage.operations import Operation, decode_object
-from chatapp.storage.snapshot import damaged
+from chatapp.storage.snapshot import damaged, untrusted
 
 _NAME = re.compile(r"(\d{9})\.jsonl")
 
@@ -135,9 +135,9 @@ def understood(path: Path, offset: int, line: bytes) -> Record:
         values = from_json(line)
         return Record(values["n"], decode_object(values), line)
     except (ValueError, KeyError) as error:
-        raise StoreDamaged(
-            f"{path}, byte {offset}: this change is not understood ({error}). Nothing was changed. "
-            "A newer version of chatapp may have written it: use that version, or put back a backup."
+        raise untrusted(
+            f"{path}, byte {offset}: this change is not understood ({error})",
+            "A newer version of chatapp may have written it: use that version, or put back a backup.",
         ) from error
 
 
@@ -154,8 +154,8 @@ def _was_durable_later(rest: bytes, bad_number: int) -> bool:
 
 
 def _missing(path: Path) -> StoreDamaged:
-    return StoreDamaged(
-        f"{path} is missing: it holds the newest changes. Nothing was changed. "
+    return untrusted(
+        f"{path} is missing: it holds the newest changes",
         "Put the whole data folder back from a backup. "
-        "If only users.json and chats.json were copied on purpose, run `.venv/bin/flask store repair`."
+        "If only users.json and chats.json were copied on purpose, run `.venv/bin/flask store repair`.",
     )

@@ -16,6 +16,10 @@ from chatapp.storage.files import Files, SequentialWriter, read_blocks
 from chatapp.storage.lines import BadLine, Head, encode_entry, encode_head, split_entry
 
 _END = b"}}"
+_CURE = (
+    "Keep a copy of the data folder, then put this file back from a backup, "
+    "or run `.venv/bin/flask store repair`."
+)
 LENGTH_BITS = 32
 _LENGTH_MASK = (1 << LENGTH_BITS) - 1
 
@@ -112,13 +116,18 @@ def _stretch(run: Mapping[str, int]) -> tuple[int, int]:
 
 
 def damaged(path: Path, offset: int, reason: str) -> StoreDamaged:
-    """Return the error for a file that cannot be trusted; it names place, reason and cure."""
-    what = f"{path} is damaged at byte {offset}: {reason}"
-    return StoreDamaged(
-        f"{what}. Nothing was changed. Keep a copy of the data folder, then put this file back from a backup, "
-        "or run `.venv/bin/flask store repair`.",
-        detail=what,
-    )
+    """Return the error for a damaged file; it names place, reason and cure."""
+    return untrusted(f"{path} is damaged at byte {offset}: {reason}")
+
+
+def untrusted(what: str, cure: str = _CURE) -> StoreDamaged:
+    """Return the error for a file that cannot be trusted.
+
+    Args:
+        what: which file, and why, as a sentence without its full stop; also the ``detail`` of the error.
+        cure: what to do, in whole sentences.
+    """
+    return StoreDamaged(f"{what}. Nothing was changed. {cure}", detail=what)
 
 
 class SnapshotWriter:

@@ -201,8 +201,21 @@ def test_a_file_of_another_user_is_one_clear_sentence_at_the_start_and_for_a_com
     assert f"cannot be used: Permission denied ({path})" in refused
     assert "\n" not in refused
     assert exit_code == 1
-    assert printed == f"Error: {path} cannot be read: Permission denied.\n"
+    assert printed == f"Error: {path} cannot be used: Permission denied. Mend that and try again.\n"
     assert remaining(top / "data") == before
+
+
+@pytest.mark.parametrize("verb", ["check", "stats", "backup"])
+def test_a_closed_folder_is_named_itself_by_every_command(top: Path, lesser: Lesser, verb: str) -> None:
+    (top / "data").chmod(0o000)
+
+    exit_code, printed = lesser.ask(verb, top / "data")
+
+    assert exit_code == 1
+    assert printed.count("\n") == 1
+    assert f"{top / 'data'} cannot be used: Permission denied" in printed or (
+        f"No copy was made: Permission denied ({top / 'data'})" in printed
+    )
 
 
 def test_a_missing_folder_and_its_parents_are_made_for_their_owner_alone(top: Path, lesser: Lesser) -> None:

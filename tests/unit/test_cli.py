@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -132,7 +134,26 @@ def test_a_missing_file_is_reported(run: Run, data: Path) -> None:
     checked = run("store", "check")
 
     assert checked.exit_code == 1
-    assert checked.output == f"Error: {data / 'chats.json'} is missing. Nothing was changed.\n"
+    assert checked.output.startswith(
+        f"Error: {data / 'chats.json'} is missing. Nothing was changed. Put it back "
+    )
+    assert checked.output.count("\n") == 1
+
+
+def test_a_full_disk_is_one_line(run: Run, data: Path) -> None:
+    run("user", "create", "alice", "--password", PASSWORD)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
+    try:
+        refused = run("user", "create", "bob", "--password", PASSWORD)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+    assert refused.exit_code == 1
+    assert refused.output.count("\n") == 1
+    assert refused.output.startswith("Error: The server's disk is full, so this was not saved.")
 
 
 def test_models_are_listed_pulled_and_deleted(

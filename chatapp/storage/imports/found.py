@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chatapp.errors import StoreDamaged
 from chatapp.models import User
 from chatapp.storage.chat_state import ChatState
 from chatapp.storage.chat_table import ChatIndex
 from chatapp.storage.imports.entries import Rejected, chat_of
-from chatapp.storage.snapshot import Snapshot, damaged
+from chatapp.storage.snapshot import Snapshot, untrusted
 from chatapp.storage.user_table import name_key
 
 
@@ -62,12 +63,14 @@ class UsersFile(DataFile):
         ids: set[str] = set()
         for user in self.users:
             if name_key(user.username) in names:
-                reason = f"two accounts have the name {user.username}, without regard to case"
-                raise damaged(self.path, 0, reason)
+                raise self._unusable(f"two accounts have the name {user.username}, without regard to case")
             if user.id in ids:
-                raise damaged(self.path, 0, f"the account {user.username} has the id of another one")
+                raise self._unusable(f"the account {user.username} has the id of another one")
             names.add(name_key(user.username))
             ids.add(user.id)
+
+    def _unusable(self, reason: str) -> StoreDamaged:
+        return untrusted(f"{self.path} cannot be used: {reason}")
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +27,7 @@ NO_PASSWORD = ""
 _NAMES = ("username", "name", "user")
 _PASSWORDS = ("password_hash", "password", "pw", "hash")
 _HASH_METHODS = ("scrypt:", "pbkdf2:")
+_DIGEST = re.compile(r"[0-9A-Fa-f]{32,128}")
 _ROOT_FLAGS = ("is_root", "is_admin", "admin", "root")
 _LIVE_FLAGS = ("is_active", "active", "enabled")
 _CREATED = ("created_at", "created", "joined_at", "registered_at", "created_on")
@@ -156,10 +158,14 @@ def _remark_passwords(found: PlainUsers, records: Sequence[Mapping[str, Any]]) -
             f"These accounts have no password hash that is known here and cannot sign in: {listed(without_one)}. "
             f"Stop the server and run `.venv/bin/flask user reset-password {without_one[0]}`, one by one."
         )
-    if any(isinstance(text := record.get(name), str) and text and not _is_hash(text) and "$" not in text
-           for record in records for name in _PASSWORDS):  # fmt: skip
+    texts = [text for record in records for name in _PASSWORDS if isinstance(text := record.get(name), str)]
+    others = [text for text in texts if text and not _is_hash(text) and "$" not in text]
+    if others:
+        form = (
+            "in a form that is not known here" if all(map(_DIGEST.fullmatch, others)) else "as readable text"
+        )
         found.remarks.append(
-            "users.json held passwords as readable text. They were not taken over; delete that file from backups/ "
+            f"users.json held passwords {form}. They were not taken over; delete that file from backups/ "
             "when you do not need it any more."
         )
 

@@ -118,8 +118,8 @@ def in_words(error: ValueError) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return ``1 chat`` or ``2 chats``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """Return ``1 chat`` or ``2,000 chats``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(names: Collection[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from chatapp.storage.imports.found import ChatsFile, UsersFile
 from chatapp.storage.imports.users import read_users
 from chatapp.storage.imports.values import counted, in_words
 from chatapp.storage.lines import Head, Kind
-from chatapp.storage.snapshot import Snapshot, damaged
+from chatapp.storage.snapshot import Snapshot, damaged, untrusted
 
 _OUR_BEGINNING = b'{"format":"'
 
@@ -82,8 +82,21 @@ def _open_document(files: Files, path: Path, kind: Kind, refusal: StoreDamaged) 
             path, error.offset, f"it is no data file and no whole JSON document ({error})"
         ) from error
     if _is_ours(document) and document["format"] != f"{kind}/1":
-        raise refusal
+        raise _of_another_format(path, kind, document, refusal)
     return snapshot, document
+
+
+def _of_another_format(
+    path: Path, kind: Kind, document: dict[str, Any], refusal: StoreDamaged
+) -> StoreDamaged:
+    """Return why a file is none of this kind; ``refusal`` when only the name of its format was damaged."""
+    with suppress(ValueError):
+        head_of(kind, document)
+        return refusal
+    return untrusted(
+        f"{path} was written by another version of chatapp, or is another file: its format is {document['format']}",
+        "Use that version, or put the right file back from a backup.",
+    )
 
 
 def _is_ours(document: Any) -> bool:

@@ -21,6 +21,7 @@ from chatapp.storage.layout import Layout
 from chatapp.storage.lines import BadLine, Kind, check_record, decode_head
 from chatapp.storage.recovery import Recovered, load
 from chatapp.storage.replay import generations
+from chatapp.storage.snapshot import untrusted
 
 SECRETS = ("secret.key", "setup-code")
 _TRIES = 5
@@ -49,16 +50,25 @@ def back_up(files: Files, layout: Layout, target: Path) -> Recovered:
         check_is_whole(files, layout)
         if files.names(target):
             raise Conflict(f"{target} is not empty. Name a folder that is empty or does not exist yet.")
-        try:
-            _make(files, target)
-            return _copy_until_whole(files, layout, _Unfinished(target))
-        except BaseException:
-            with suppress(OSError):
-                remove_copy(files, target)
-            raise
+        return copy_data(files, layout, target)
     except OSError as error:
         reason = f"{error.strerror or error} ({error.filename or target})"
         raise StorageFailed(f"No copy was made: {reason}.", detail=str(error)) from error
+
+
+def copy_data(files: Files, layout: Layout, target: Path) -> Recovered:
+    """Copy a data folder that was checked into ``target``, and return what the copy holds.
+
+    Raises ``StoreDamaged`` with the reason as its ``detail``, ``OSError``, and ``Conflict`` when ``target`` is no
+    folder; nothing is left in it then.
+    """
+    try:
+        _make(files, target)
+        return _copy_until_whole(files, layout, _Unfinished(target))
+    except BaseException:
+        with suppress(OSError):
+            remove_copy(files, target)
+        raise
 
 
 def _make(files: Files, target: Path) -> None:
@@ -80,12 +90,19 @@ def check_is_whole(files: Files, layout: Layout) -> None:
             f"A restore of {layout.folder} was interrupted. Start the server: it finishes the restore first."
         )
     if not files.exists(layout.users) and not files.exists(layout.chats):
-        raise NotFound(f"There is no data in {layout.folder}.")
+        raise no_data(layout)
+
+
+def no_data(layout: Layout) -> NotFound:
+    return NotFound(
+        f"There is no data in {layout.folder}. Start the server once, "
+        "or set CHATAPP_DATA_DIR to the folder that has the data."
+    )
 
 
 def check_is_finished(files: Files, layout: Layout) -> None:
     """Raise ``StoreDamaged`` when the folder is a copy whose making was cut short."""
-    if files.exists(_Unfinished(layout.folder).users):
+    if _Unfinished(layout.folder).users.name in files.names(layout.folder):
         raise StoreDamaged(
             f"{layout.folder} is a copy that was not finished, so not everything is in it. Make the copy again."
         )
@@ -113,11 +130,14 @@ def _copy_until_whole(files: Files, layout: Layout, copy: _Unfinished) -> Recove
     try:
         return _copy(files, layout, copy)
     except FileNotFoundError as error:
-        raise StoreDamaged(f"No copy was made: {error.filename} is missing. Nothing was changed.") from error
+        what = f"{error.filename} is missing"
+        raise StoreDamaged(f"No copy was made: {what}. Nothing was changed.", detail=what) from error
     except StoreDamaged as error:
-        reason = error.message.replace(str(copy.users), str(layout.users))
-        reason = reason.replace(str(copy.folder), str(layout.folder))
-        raise StoreDamaged(f"No copy was made. {reason}") from error
+        message, what = (
+            text.replace(str(copy.users), str(layout.users)).replace(str(copy.folder), str(layout.folder))
+            for text in (error.message, error.detail or error.message)
+        )
+        raise StoreDamaged(f"No copy was made. {message}", detail=what.removesuffix(".")) from error
 
 
 def _copy(files: Files, layout: Layout, copy: _Unfinished) -> Recovered:
@@ -188,7 +208,9 @@ def _check(files: Files, copy: _Unfinished, known: int) -> Recovered:
     """Read the copy as a start would, and cut off what the server was just writing."""
     recovered = load(files, copy)
     if recovered.reader.last_number < known:
-        raise StoreDamaged(f"The journal does not reach record {known} any more. Nothing was changed.")
+        raise untrusted(
+            f"The journal in {copy.folder} does not reach record {known} any more", "Put back a backup."
+        )
     if recovered.reader.torn:
         cut_off(files, recovered.reader.torn.path, recovered.reader.torn.offset)
     return recovered

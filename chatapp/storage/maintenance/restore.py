@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chatapp.errors import Conflict, StorageFailed
+from chatapp.errors import Conflict, NotFound, StorageFailed, StoreDamaged
 from chatapp.ids import now_utc
 from chatapp.storage.files import Files, copy_file, read_whole, write_new
 from chatapp.storage.journal import generation_path
@@ -24,9 +24,9 @@ from chatapp.storage.layout import Layout
 from chatapp.storage.locks import FolderLock
 from chatapp.storage.maintenance.backup import (
     SECRETS,
-    back_up,
     check_is_finished,
     check_is_whole,
+    copy_data,
     remove_copy,
 )
 from chatapp.storage.recovery import Recovered
@@ -50,14 +50,32 @@ def restore(files: Files, layout: Layout, source: Path) -> tuple[Recovered, Path
     they were then, or the next start finishes the restore.
     """
     with in_one_line(layout):
-        check_is_whole(files, Layout(source))
+        _check_is_backup(files, source)
     with exclusive(files, layout) as stamp:
         if source.resolve() == layout.folder.resolve():
             raise Conflict(f"{source} is the data folder itself. Name a backup.")
-        recovered = back_up(files, Layout(source), layout.restoring_aside)
+        recovered = _copy(files, layout, source)
         kept = layout.backups / f"replaced-{stamp}"
         put_in_place(files, layout, kept)
         return recovered, kept
+
+
+def _check_is_backup(files: Files, source: Path) -> None:
+    try:
+        check_is_whole(files, Layout(source))
+    except NotFound:
+        raise NotFound(
+            f"There is no data in {source}. Name a folder that `flask store backup` made."
+        ) from None
+
+
+def _copy(files: Files, layout: Layout, source: Path) -> Recovered:
+    try:
+        return copy_data(files, Layout(source), layout.restoring_aside)
+    except StoreDamaged as error:
+        raise StoreDamaged(
+            f"Nothing was restored: {error.detail}. Try another backup.", detail=error.detail
+        ) from error
 
 
 @contextmanager
@@ -84,7 +102,7 @@ def in_one_line(layout: Layout) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageFailed(
-            f"{error.filename or layout.folder}: {error.strerror or error}. Mend that and try again.",
+            f"{error.filename or layout.folder} cannot be used: {error.strerror or error}. Mend that and try again.",
             detail=str(error),
         ) from error
 

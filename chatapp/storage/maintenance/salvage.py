@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatapp.errors import NotFound, StoreDamaged
+from chatapp.errors import StoreDamaged
 from chatapp.models import User
 from chatapp.storage.chat_table import ChatTable, FrozenChats
 from chatapp.storage.files import Files
@@ -22,7 +22,7 @@ from chatapp.storage.imports.values import listed
 from chatapp.storage.journal import JournalFile, generation_path
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import Head
-from chatapp.storage.maintenance.backup import remove_copy
+from chatapp.storage.maintenance.backup import no_data, remove_copy
 from chatapp.storage.maintenance.readable import read_records
 from chatapp.storage.maintenance.restore import exclusive, in_one_line, put_in_place
 from chatapp.storage.maintenance.salvage_files import ChatsSource, UsersSource, read_chats, read_users
@@ -62,7 +62,7 @@ def salvage(files: Files, layout: Layout) -> Salvaged | None:
     """
     with in_one_line(layout):
         if not files.exists(layout.folder):
-            raise NotFound(f"There is no data in {layout.folder}.")
+            raise no_data(layout)
     with exclusive(files, layout) as stamp:
         if _is_sound(files, layout):
             return None

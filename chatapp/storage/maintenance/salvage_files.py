@@ -144,7 +144,7 @@ def _take_edited(broken: Iterable[Damaged], take: Callable[[Edited], None]) -> l
 def _reason(path: Path, error: StoreDamaged | OSError) -> str:
     """Return what is wrong with a file. Raises an ``OSError`` again that is no bad place of the disk."""
     if isinstance(error, StoreDamaged):
-        return error.message.partition(" Nothing was changed.")[0]
+        return f"{error.detail}."
     if error.errno != errno.EIO:
         raise error
     return f"The disk does not give back all of {path}."

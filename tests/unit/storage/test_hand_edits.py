@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,7 @@ NO_CHATS: dict[str, tuple[Edit, str]] = {
 def test_an_edit_that_leaves_no_chat_is_put_aside_and_the_others_are_there(
     data: Path, change: Edit, reason: str
 ) -> None:
+    shutil.rmtree(data / "previous")
     found = edit(data, "chats.json", change)
 
     with reopened(data) as store:
@@ -230,6 +232,7 @@ def test_a_chat_given_to_nobody_is_told(data: Path) -> None:
 
 
 def test_two_messages_of_one_id_are_no_chat(data: Path) -> None:
+    shutil.rmtree(data / "previous")
     line = b'{"id":"m1","parent_id":null,"role":"user","content":"in B"'
     edit(data, "chats.json", lambda content: content.replace(
         line, b'{"id":"m1","role":"user","created_at":"2026-11-20T12:00:00Z"},' + line))  # fmt: skip
@@ -243,9 +246,31 @@ NO_USERS: dict[str, tuple[Edit, str]] = {
     "no JSON": (swap('"username":"bob"', '"username":"bob'), "the checksum does not fit"),
     "a role unknown": (swap('"role":"user"', '"role":"boss"'), "no user any more (role: Input should be"),
     "no password": (swap('"role":"user","password_hash":"scrypt:x"', '"role":"user"'), "Field required"),
-    "the name of another": (swap('"username":"bob"', '"username":"ALICE"'), "two accounts have the name ALICE"),
-    "the id of another": (swap('"id":"bob-id"', '"id":"alice-id"'), "has the id of another one"),
 }  # fmt: skip
+TWICE = {
+    "the name of another": (
+        swap('"username":"bob"', '"username":"ALICE"'),
+        "two accounts have the name ALICE",
+    ),
+    "the id of another": (swap('"id":"bob-id"', '"id":"alice-id"'), "has the id of another one"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), TWICE.values(), ids=TWICE)
+def test_accounts_that_cannot_be_told_apart_are_no_damage_and_left_alone(
+    data: Path, change: Edit, reason: str
+) -> None:
+    edit(data, "users.json", change)
+    left = contents(data)
+
+    with pytest.raises(StoreDamaged) as refused, reopened(data):
+        pass
+
+    assert "users.json cannot be used: " in refused.value.message
+    assert reason in refused.value.message
+    assert "damaged" not in refused.value.message
+    assert refused.value.message.endswith("or run `.venv/bin/flask store repair`.")
+    assert contents(data) == left
 
 
 @pytest.mark.parametrize(("change", "reason"), NO_USERS.values(), ids=NO_USERS)

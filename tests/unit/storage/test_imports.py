@@ -28,6 +28,7 @@ from tests.records import a_message
 from tests.unit.storage.killed import contents, lay_out, reopened
 
 HASH = generate_password_hash("correct horse", "pbkdf2:sha256:1000")
+SHA256 = "5E884898DA28047151D0E56F8DC6292773603D0D6AABBDD62A11EF721D1542D8"
 ALICE = {"username": "alice", "password": HASH, "role": "root"}
 BOB = {"username": "Bob", "pw": HASH, "role": "user"}
 HELLO = {"role": "user", "content": "Hello"}
@@ -144,7 +145,8 @@ def test_a_hash_that_is_known_here_is_taken_over(data: Path, users: Any) -> None
 
 
 @pytest.mark.parametrize(
-    "password", ["secret", "$2b$12$abcdefghijk", "sha256$salt$00", "pbkdf2:sha256", "", None, 7, "md5:x$y$z"]
+    "password",
+    ["secret", "$2b$12$abcdefghijk", "sha256$salt$00", "pbkdf2:sha256", "", None, 7, "md5:x$y$z", SHA256],
 )
 def test_anything_else_is_no_password(data: Path, password: Any) -> None:
     put(data, [ALICE, {"username": "bob", "password": password}])
@@ -157,6 +159,7 @@ def test_anything_else_is_no_password(data: Path, password: Any) -> None:
     )
     assert b"secret" not in (data / "users.json").read_bytes()
     assert after.noticed("passwords as readable text") == (password in {"secret", "pbkdf2:sha256"})
+    assert after.noticed("passwords in a form that is not known here") == (password == SHA256)
 
 
 def test_the_oldest_account_becomes_root_only_with_a_notice(data: Path) -> None:
@@ -225,18 +228,25 @@ USERS_REFUSED: dict[str, tuple[Any, str]] = {
     "zeros at the end": (json.dumps([ALICE]).encode()[:-9] + b"\0" * 9, "no whole JSON"),
     "binary": (b"\x80\x04\x95\xff{}", "no text"),
     "not a number": (b'[{"username":"alice","x":NaN}]', "NaN is no JSON"),
-    "a name twice": ([ALICE, ALICE | {"username": "ALICE"}], "two accounts have the name ALICE"),
     "a key twice": (b'{"alice":{},"alice":{}}', '"alice" occurs twice'),
-    "an id twice": ([ALICE | {"id": 1}, BOB | {"id": "1"}], "Bob has the id of another"),
     "no name": ([{"password": HASH}], "has no name"),
     "a name of spaces": ([{"username": " "}], "has no name"),
     "a name with a control character": ([{"username": "a\x00b"}], "has no name"),
     "one account alone": ({"username": "alice", "password": HASH}, "its entry username is no user"),
-    "a newer version": (b'{"format":"users/2","seq":0,"gen":1,"users":{}}', "another version of chatapp"),
-    "another kind": ({"format": "chats/1", "seq": 0, "gen": 1, "count": 0, "chats": {}}, "another|does not begin"),
     "a number of 5000 digits": (b'[{"username":"a","x":' + b"9" * 5_000 + b"}]", "it holds what cannot be read"),
     "deep": (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
 }  # fmt: skip
+USERS_TWICE: dict[str, tuple[Any, str]] = {
+    "a name twice": ([ALICE, ALICE | {"username": "ALICE"}], "two accounts have the name ALICE"),
+    "an id twice": ([ALICE | {"id": 1}, BOB | {"id": "1"}], "Bob has the id of another"),
+}
+OTHER_FILES: dict[str, tuple[Any, str]] = {
+    "a newer version": (b'{"format":"users/2","seq":0,"gen":1,"users":{}}', "its format is users/2"),
+    "another kind": (
+        {"format": "chats/1", "seq": 0, "gen": 1, "count": 0, "chats": {}},
+        "its format is chats/1",
+    ),
+}
 
 
 @pytest.mark.parametrize(("users", "reason"), USERS_REFUSED.values(), ids=USERS_REFUSED)
@@ -247,6 +257,41 @@ def test_what_is_no_set_of_accounts_is_refused_and_left_alone(data: Path, users:
 
     assert re.search(reason, message)
     assert "users.json is damaged at byte" in message
+    assert message.endswith("or run `.venv/bin/flask store repair`.")
+
+
+@pytest.mark.parametrize(("users", "reason"), USERS_TWICE.values(), ids=USERS_TWICE)
+def test_accounts_that_cannot_be_told_apart_are_no_damage(data: Path, users: Any, reason: str) -> None:
+    put(data, users, {})
+
+    message = refusal(data)
+
+    assert "users.json cannot be used: " in message
+    assert reason in message
+    assert "damaged" not in message
+
+
+@pytest.mark.parametrize(("users", "reason"), OTHER_FILES.values(), ids=OTHER_FILES)
+def test_a_file_of_another_version_or_kind_is_no_damage(data: Path, users: Any, reason: str) -> None:
+    put(data, users, {})
+
+    message = refusal(data)
+
+    assert f"users.json was written by another version of chatapp, or is another file: {reason}." in message
+    assert "damaged" not in message
+    assert "Use that version, or put the right file back" in message
+
+
+@pytest.mark.parametrize("format_", [b"users/3", b"users/0", b"chats/1"])
+def test_a_format_that_alone_was_changed_is_damage(data: Path, format_: bytes) -> None:
+    put(data, [ALICE], {})
+    opened(data)
+    ours = (data / "users.json").read_bytes()
+    (data / "users.json").write_bytes(ours.replace(b"users/1", format_, 1))
+
+    message = refusal(data)
+
+    assert "users.json is damaged at byte 0" in message
     assert message.endswith("or run `.venv/bin/flask store repair`.")
 
 
@@ -359,7 +404,7 @@ CHATS_REFUSED: dict[str, tuple[Any, str]] = {
     "null": (b"null", "does not end as JSON does"),
     "truncated": (json.dumps([TALK] * 2).encode()[:-3], "no whole JSON"),
     "a newer version": (b'{"format":"chats/2","seq":0,"gen":1,"chats":{}}', "another version of chatapp"),
-    "a newer version, formatted": (b'{\n "format": "chats/2"\n}', "does not begin as a data file"),
+    "a newer version, formatted": (b'{\n "format": "chats/2"\n}', "another version of chatapp"),
 }
 
 
