@@ -291,6 +291,15 @@ def test_a_part_that_does_not_connect_is_passed_over(store: Store, chat: Chat) -
     assert content(store, chat) == ["One"]
 
 
+def test_a_part_after_a_gap_in_what_is_stored_is_passed_over(store: Store, chat: Chat) -> None:
+    [reply] = store.chats.add_messages(ALICE, chat.id, [a_reply("One")])
+    store.chats.append_part(ALICE, chat.id, reply.id, 8, "three")
+
+    store.chats.interrupt_streaming()
+
+    assert content(store, chat) == ["One"]
+
+
 def test_thoughts_and_content_grow_side_by_side(store: Store, chat: Chat) -> None:
     reply = a_reply()
     store.chats.add_messages(ALICE, chat.id, [reply])

@@ -157,6 +157,20 @@ def test_the_same_message_id_twenty_times_at_once_is_one_question(alice: Browser
     assert len(stored(alice, chat_id)) == 2
 
 
+def test_a_question_sent_again_while_a_later_one_is_answered_is_the_first_one(
+    alice: Browser, ollama: FakeOllama
+) -> None:
+    chat_id = new_chat(alice)
+    first = ask(alice, chat_id, "Once", message_id="client-id-0001")
+    ollama.always("/api/chat", scripts.silence())
+    alice.send(f"/chat/{chat_id}/message", {"content": "Later"})
+
+    again = alice.send(f"/chat/{chat_id}/message", {"content": "Once", "message_id": "client-id-0001"})
+
+    assert (again.json or {})["reply_id"] == first["reply"]["id"]
+    assert len(stored(alice, chat_id)) == 4
+
+
 def test_a_second_question_while_one_is_answered_is_refused_and_its_text_kept(
     alice: Browser, ollama: FakeOllama
 ) -> None:

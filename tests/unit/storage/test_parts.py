@@ -124,6 +124,27 @@ def test_what_the_disk_refused_is_written_when_it_works_again(
 
 
 @pytest.mark.usefixtures("slow")
+def test_words_that_come_while_the_disk_refuses_follow_those_before_them(
+    open_folder: Opener, files: FaultyFiles
+) -> None:
+    streaming = Streaming(open_folder(files))
+    text = streaming.write(3)
+
+    def refuse(call: str, _name: str) -> OSError | None:
+        if call != "write":
+            return None
+        streaming.part(len(text), "and more")
+        return disk_full()
+
+    files.fault = refuse
+    streaming.store._parts.flush()
+    files.fault = lambda *_: None
+    streaming.store._parts.flush()
+
+    assert streaming.stored().content == text + "and more"
+
+
+@pytest.mark.usefixtures("slow")
 def test_other_changes_do_not_wait_for_parts(open_folder: Opener, folder: Path) -> None:
     streaming = Streaming(open_folder())
     streaming.write(3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -203,6 +204,24 @@ def test_a_users_file_newer_than_chats_json_keeps_its_last_uses(
 
     with reopened(tmp_path / "left") as after:
         assert after.users.get(alice.id).sessions[0].last_used_at == minutes_after_noon(3)
+
+
+@pytest.mark.parametrize("is_in_files", [True, False])
+def test_a_message_sent_again_after_a_kill_is_not_added_again(
+    folder: Path, open_folder: Opener, tmp_path: Path, is_in_files: bool
+) -> None:
+    store = open_folder()
+    alice = store.users.add(a_user("alice"))
+    message = a_message("one")
+    chat = store.chats.add(a_chat(alice.id, messages=(message,)))
+    if is_in_files:
+        store.checkpoint()
+    lay_out(tmp_path / "killed", contents(folder))
+
+    with reopened(tmp_path / "killed") as after:
+        again = message.model_copy(update={"content": "another text"})
+        assert after.chats.add_messages(alice.id, chat.id, [again]) == [message]
+        assert stored_texts(after) == ["one"]
 
 
 # --- a torn end ------------------------------------------------------------------------------------------------
@@ -464,6 +483,7 @@ def test_a_damaged_chat_is_put_aside_and_the_others_are_served(folder: Path, ope
     alice = store.users.add(a_user("alice"))
     chats = [store.chats.add(a_chat(alice.id, title=title, messages=(a_message(title),))) for title in "abc"]
     store.close()
+    shutil.rmtree(folder / "previous")
     content = (folder / "chats.json").read_bytes()
     (folder / "chats.json").write_bytes(content.replace(b'"content":"b"', b'"content":"B'))
 
@@ -486,6 +506,7 @@ def test_newer_messages_of_a_damaged_chat_are_put_aside_too(
     write_some(store, "acknowledged later")
     left = contents(folder)
     lay_out(tmp_path / "left", left | {"chats.json": left["chats.json"].replace(b'"old"', b'"0ld')})
+    shutil.rmtree(tmp_path / "left" / "previous")
 
     with reopened(tmp_path / "left") as after:
         assert stored_texts(after) == []
@@ -494,6 +515,60 @@ def test_newer_messages_of_a_damaged_chat_are_put_aside_too(
     kept = b"".join(path.read_bytes() for path in (tmp_path / "left" / "quarantine").iterdir())
     assert b'"0ld' in kept
     assert b'"acknowledged later"' in kept
+
+
+def two_chats(store: JsonStore) -> dict[str, list[str]]:
+    """Change two chats between, before and after two checkpoints; return what they hold then."""
+    alice = store.users.add(a_user("alice"))
+    first = store.chats.add(a_chat(alice.id, title="first", messages=(a_message("old"),)))
+    store.checkpoint()
+    second = store.chats.add(a_chat(alice.id, title="second", messages=(a_message("newer"),)))
+    store.chats.add_messages(alice.id, first.id, [a_message("between")])
+    store.checkpoint()
+    store.chats.add_messages(alice.id, second.id, [a_message("newest")])
+    return {"first": ["old", "between"], "second": ["newer", "newest"]}
+
+
+def by_title(store: JsonStore) -> dict[str, list[str]]:
+    [alice] = store.users.all()
+    chats = [store.chats.get(alice.id, summary.id) for summary in store.chats.list(alice.id)]
+    return {chat.title: [message.content for message in chat.messages] for chat in chats}
+
+
+def test_damaged_chats_come_back_from_the_file_before_and_the_journal(
+    folder: Path, open_folder: Opener, tmp_path: Path
+) -> None:
+    store = open_folder()
+    whole = two_chats(store)
+    left = contents(folder)
+    damaged = left["chats.json"].replace(b'"old"', b'"0ld').replace(b'"newer"', b'"newer')
+    lay_out(tmp_path / "left", left | {"chats.json": damaged})
+
+    with reopened(tmp_path / "left") as after:
+        assert by_title(after) == whole
+        assert any("Chats that were missing in chats.json: 2." in notice for notice in after.notices)
+        kept = b"".join(path.read_bytes() for path in (tmp_path / "left" / "quarantine").iterdir())
+        assert b'"0ld' in kept
+        lay_out(tmp_path / "killed", contents(tmp_path / "left"))
+
+    with reopened(tmp_path / "killed") as again:
+        assert by_title(again) == whole
+    with reopened(tmp_path / "left") as later:
+        assert by_title(later) == whole
+        assert later.notices == []
+
+
+def test_a_damaged_chat_does_not_come_back_from_a_journal_that_lacks_something(
+    folder: Path, open_folder: Opener, tmp_path: Path
+) -> None:
+    two_chats(open_folder())
+    left = contents(folder)
+    lay_out(tmp_path / "left", left | {"chats.json": left["chats.json"].replace(b'"old"', b'"0ld')})
+    before = json.loads(left["previous/chats.json"])["gen"]
+    (tmp_path / "left" / "journal" / f"{before:09d}.jsonl").unlink()
+
+    with reopened(tmp_path / "left") as after:
+        assert by_title(after) == {"second": ["newer", "newest"]}
 
 
 def test_a_damaged_chat_is_put_aside_once(folder: Path, open_folder: Opener, tmp_path: Path) -> None:
