@@ -163,6 +163,41 @@ def test_the_same_message_again_during_the_sync_of_the_first_is_not_added(open_f
     assert len(texts(store)) == 1
 
 
+def test_of_many_first_users_during_one_sync_one_is_root(open_folder: Opener) -> None:
+    files = HeldSync()
+    store = open_folder(files)
+    files.hold()
+    writers = [threading.Thread(target=store.users.add, args=[a_user(f"user {n}")]) for n in range(10)]
+
+    for writer in writers:
+        writer.start()
+    assert files.reached.wait(10)
+    files.go_on.set()
+    for writer in writers:
+        writer.join()
+
+    assert [user.is_root for user in store.users.all()] == [True, *[False] * 9]
+
+
+def test_a_chat_that_is_made_while_its_owner_is_deleted_does_not_stay(open_folder: Opener) -> None:
+    files = HeldSync()
+    store = open_folder(files)
+    alice = store.users.add(a_user("alice"))
+    files.hold()
+    writer = threading.Thread(target=store.chats.add, args=[a_chat(alice.id)])
+    deleter = threading.Thread(target=store.users.delete, args=[alice.id])
+
+    writer.start()
+    assert files.reached.wait(10)
+    deleter.start()
+    deleter.join(0.2)
+    files.go_on.set()
+    writer.join()
+    deleter.join()
+
+    assert store.chats.list(alice.id) == []
+
+
 def wait_until_queued(store: JsonStore, count: int) -> None:
     pause = threading.Event()
     for _ in range(1000):
