@@ -5,7 +5,8 @@ A crash at any step leaves files and journal that give the same state. The steps
 1. a new journal generation is made; under the journal's lock, writing moves to it and the tables are frozen
 2. both files are written aside and synced, while readers and writers go on
 3. they are renamed, and the folder is synced
-4. only then are old generations removed; young ones stay, for whoever is copying the folder
+4. the files that they replaced, still there under a second name, take the place of the ones before in ``previous/``
+5. only then are generations removed that neither needs; young ones stay, for whoever is copying the folder
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from chatapp.ids import monotonic_s, now_utc
 from chatapp.offload import offload
 from chatapp.storage.chat_table import ChatTable, FrozenChats
 from chatapp.storage.files import Files, copy_file, storage_error
+from chatapp.storage.imports.found import DataFile
 from chatapp.storage.journal import Journal, JournalFile, generation_path
 from chatapp.storage.keeping import free_name
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import Head
 from chatapp.storage.locks import FolderLock
+from chatapp.storage.previous import Identity, PreviousFiles
 from chatapp.storage.replay import generations
 from chatapp.storage.snapshot import Snapshot, SnapshotWriter
 from chatapp.storage.user_table import FrozenUsers, UserTable
@@ -48,11 +51,33 @@ class _Moment:
     chats: FrozenChats
 
 
+@dataclass(frozen=True, slots=True)
+class _InPlace:
+    """A data file as it was opened or put in place, to be known again.
+
+    Args:
+        generation: the journal file in which the records after it begin.
+        is_whole: the journal leads on from exactly what it holds.
+        is_changed: it holds changes of others, which the journal does not know.
+    """
+
+    identity: Identity
+    generation: int
+    is_whole: bool = True
+    is_changed: bool = False
+
+    @classmethod
+    def found(cls, file: DataFile) -> _InPlace:
+        snapshot = file.snapshot
+        is_whole = not (file.is_changed or snapshot.broken_lines)
+        return cls(snapshot.identity, snapshot.head.gen, is_whole, file.is_changed)
+
+
 class Checkpointer:
     """Writes the two files. Safe for any thread; one checkpoint at a time.
 
     Args:
-        snapshots: users.json and chats.json as they are now.
+        found: users.json and chats.json as they are now.
         saved_number: the last record that both hold.
         notice: takes a line for root.
     """
@@ -65,7 +90,7 @@ class Checkpointer:
         journal: Journal,
         users: UserTable,
         chats: ChatTable,
-        snapshots: tuple[Snapshot, Snapshot],
+        found: Sequence[DataFile],
         saved_number: int,
         notice: Callable[[str], None],
     ) -> None:
@@ -77,11 +102,12 @@ class Checkpointer:
         self._chats = chats
         self._saved_number = saved_number
         self._notice = notice
-        self._identities = {snapshot.path: snapshot.identity for snapshot in snapshots}
+        self._in_place = {file.path: _InPlace.found(file) for file in found}
+        self._previous = PreviousFiles(files, layout)
         self._finished: dict[int, tuple[float, int]] = {}
-        """Generations that are needed no longer: since when (monotonic seconds), and their size."""
+        """Generations before the present one: since when they are (monotonic seconds), and their size."""
         self._busy = threading.Lock()
-        self.files_bytes = sum(snapshot.size_bytes for snapshot in snapshots)
+        self.files_bytes = sum(file.snapshot.size_bytes for file in found)
         """Size of users.json and chats.json together."""
 
     @property
@@ -120,7 +146,7 @@ class Checkpointer:
     def _were_touched(self) -> bool:
         """Return whether a file was removed, replaced or written to since it was put in place."""
         try:
-            return any(self._files.identity(path) != known for path, known in self._identities.items())
+            return any(self._files.identity(path) != known.identity for path, known in self._in_place.items())
         except OSError:
             return True
 
@@ -161,6 +187,7 @@ class Checkpointer:
             self._publish(snapshot)
         for folder in {users.path.parent, chats.path.parent}:
             self._files.sync_folder(folder)
+        self._previous.settle()
         return users, chats
 
     def _write_aside(self, path: Path, moment: _Moment, content: FrozenUsers | FrozenChats) -> Snapshot:
@@ -174,25 +201,31 @@ class Checkpointer:
             raise
 
     def _publish(self, snapshot: Snapshot) -> None:
-        """Put a finished snapshot in its place. A file that somebody else put there is kept beside it."""
-        path = snapshot.path
-        if self._files.exists(path) and self._files.identity(path) != self._identities.get(path):
-            stamped = path.with_name(f"{path.name}.foreign-{now_utc():%Y%m%dT%H%M%S%f}")
-            kept = free_name(self._files, stamped)
-            self._keep_stranger(path, kept)
-            self._notice(
-                f"{path.name} was changed by somebody while the server ran. That file was kept as {kept.name}."
-            )
+        """Put a finished snapshot in its place. What is there stays for a while, a file of somebody else beside it."""
+        path, kind = snapshot.path, snapshot.head.kind
+        known = self._in_place.get(path)
+        if known and known.is_changed:
+            self._previous.drop(kind)
+        if self._files.exists(path):
+            if known is None or self._files.identity(path) != known.identity:
+                self._keep_stranger(path)
+            elif known.is_whole:
+                self._previous.hold(kind, path, known.generation)
         self._files.rename(path.with_name(path.name + ".tmp"), path)
-        self._identities[path] = snapshot.identity
+        self._in_place[path] = _InPlace(snapshot.identity, snapshot.head.gen)
 
-    def _keep_stranger(self, path: Path, kept: Path) -> None:
+    def _keep_stranger(self, path: Path) -> None:
         """Give a stranger's file a second name. The first stays until ours takes its place: no cut finds it missing."""
+        stamped = path.with_name(f"{path.name}.foreign-{now_utc():%Y%m%dT%H%M%S%f}")
+        kept = free_name(self._files, stamped)
         try:
             self._files.link(path, kept)
         except OSError:
             self._copy_stranger(path, kept)
         self._files.sync_folder(path.parent)
+        self._notice(
+            f"{path.name} was changed by somebody while the server ran. That file was kept as {kept.name}."
+        )
 
     def _copy_stranger(self, path: Path, kept: Path) -> None:
         """Keep a stranger where there are no hard links. One that is no file at all is moved away."""
@@ -208,8 +241,10 @@ class Checkpointer:
     def _forget_before(self, generation: int) -> None:
         """Remove journal files that nobody needs any more, the oldest first.
 
-        The newest of them stays; others too while they are young and together small, for a slow copy of the folder.
+        Those stay that go with the files in ``previous/``, and the newest in any case; others too while they are young
+        and together small, for a slow copy of the folder.
         """
+        needed_from = self._previous.first_generation(generation)
         finished = [each for each in generations(self._files, self._layout.journal) if each < generation]
         self._finished = {each: self._finished.get(each) or self._just_finished(each) for each in finished}
         kept_bytes = 0
@@ -217,12 +252,12 @@ class Checkpointer:
             at_s, size_bytes = self._finished[each]
             kept_bytes += size_bytes
             is_kept = monotonic_s() - at_s < _KEPT_S and kept_bytes <= _KEPT_BYTES
-            if place > 0 and not is_kept:
+            if place > 0 and each < needed_from and not is_kept:
                 self._forget(finished[: len(finished) - place])
                 return
 
     def _just_finished(self, generation: int) -> tuple[float, int]:
-        """Return the time and the size of a generation that is needed no longer."""
+        """Return the time and the size of a generation that nothing is written to any more."""
         size_bytes = 0
         with suppress(OSError):
             size_bytes = self._files.identity(generation_path(self._layout.journal, generation))[2]

@@ -93,7 +93,7 @@ class JsonStore:
         self._journal = Journal(journal_file, reader.last_number, self._apply)
         self._checkpointer = Checkpointer(
             files, layout, lock, self._journal, self._users, self._chats,
-            recovered.snapshots, recovered.saved_number, notices.append,
+            recovered.files, recovered.saved_number, notices.append,
         )  # fmt: skip
         if recovered.is_changed:
             self._write_anew()

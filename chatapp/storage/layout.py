@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatapp.storage.lines import Kind
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -25,6 +27,15 @@ class Layout:
     @property
     def journal(self) -> Path:
         return self.folder / "journal"
+
+    @property
+    def previous(self) -> Path:
+        """users.json and chats.json as they were before the last checkpoint."""
+        return self.folder / "previous"
+
+    def previous_of(self, kind: Kind) -> Path:
+        """The file before the newest of this kind."""
+        return self.previous / f"{kind}.json"
 
     @property
     def quarantine(self) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from chatapp.errors import StoreDamaged
 from chatapp.storage.chat_table import ChatTable
+from chatapp.storage.chats import summary_of
 from chatapp.storage.files import Files, read_whole
 from chatapp.storage.imports.entries import as_json
 from chatapp.storage.imports.found import ChatsFile, DataFile, UsersFile
@@ -16,7 +17,8 @@ from chatapp.storage.journal import JournalFile, generation_path
 from chatapp.storage.keeping import cut_off, keep_original, put_aside
 from chatapp.storage.layout import Layout
 from chatapp.storage.lines import Head, Kind
-from chatapp.storage.operations import MessageAdd, MessageDone, UserDelete, UserPut
+from chatapp.storage.operations import ChatPut, MessageAdd, MessageDone, UserDelete, UserPut
+from chatapp.storage.previous import chats_again
 from chatapp.storage.replay import JournalReader, Record, generations
 from chatapp.storage.snapshot import Snapshot, SnapshotWriter, damaged
 from chatapp.storage.user_table import UserTable
@@ -39,6 +41,8 @@ class Recovered:
     reader: JournalReader
     orphans: list[bytes] = field(default_factory=list)
     """Journal lines about chats that could not be read, or are gone from chats.json."""
+    brought_back: int = 0
+    """How many chats that chats.json lacks were taken from the file before it and the journal."""
 
     @property
     def snapshots(self) -> tuple[Snapshot, Snapshot]:
@@ -51,8 +55,12 @@ class Recovered:
 
     @property
     def saved_number(self) -> int:
-        """The last record that both files hold; -1 when they hold it in another form than the server's."""
-        return -1 if self.is_changed else min(snapshot.head.seq for snapshot in self.snapshots)
+        """The last record that both files hold; -1 when they have to be written anew for another reason."""
+        return (
+            -1
+            if self.is_changed or self.brought_back
+            else min(snapshot.head.seq for snapshot in self.snapshots)
+        )
 
     @property
     def remarks(self) -> list[str]:
@@ -91,7 +99,24 @@ def load(files: Files, layout: Layout) -> Recovered:
         _apply(recovered, record)
     for file in recovered.files:
         _check_reaches(reader, file)
+    if chats_file.snapshot.broken_lines and not chats_file.is_changed:
+        _bring_back(files, layout, recovered)
     return recovered
+
+
+def _bring_back(files: Files, layout: Layout, recovered: Recovered) -> None:
+    """Take chats that could not be read from the file before and the journal, when these lead up to now."""
+    again = chats_again(files, layout, recovered.reader.last_number)
+    if again is None:
+        return
+    present = set(recovered.chats.ids())
+    for chat in (again.chat(chat_id) for chat_id in again.ids() if chat_id not in present):
+        if chat is not None:
+            recovered.chats.apply(ChatPut(summary_of(chat)))
+            for message in chat.messages:
+                recovered.chats.apply(MessageAdd(chat.id, message))
+            recovered.brought_back += 1
+    recovered.orphans = []
 
 
 def _settle_heads(files: Files, layout: Layout, users: UsersFile, chats: ChatsFile) -> None:
@@ -113,7 +138,8 @@ def _settle_heads(files: Files, layout: Layout, users: UsersFile, chats: ChatsFi
 def _was_in_use(file: DataFile) -> StoreDamaged:
     return StoreDamaged(
         f"{file.path} is empty, but the data folder was in use. Nothing was changed. "
-        "Put the file back from a backup, together with the rest of the folder."
+        "Put the file back from a backup, together with the rest of the folder, "
+        "or run `.venv/bin/flask store repair`."
     )
 
 
@@ -232,6 +258,11 @@ def _put_lines_aside(files: Files, layout: Layout, recovered: Recovered) -> list
         notices.append(
             f"A chat in chats.json could not be read (byte {broken.offset}: {broken.reason}). "
             f"It was put aside as {kept}; all others are here."
+        )
+    if recovered.brought_back:
+        notices.append(
+            f"Chats that were missing in chats.json: {recovered.brought_back}. They were taken from the file before it "
+            "and the journal, and are here with everything in them."
         )
     if recovered.orphans:
         kept = put_aside(files, layout, "journal", b"\n".join(recovered.orphans) + b"\n")

@@ -33,6 +33,7 @@ from chatapp.storage.recovery import Recovered
 from chatapp.storage.replay import generations
 
 _SINGLE = ("chats.json", "users.json", *SECRETS)
+_PREVIOUS = ("previous/chats.json", "previous/users.json")
 _GOES_TO = "goes-to"
 """The file in ``restoring`` that names the folder for what is replaced."""
 _IS_KEPT = "is-kept"
@@ -148,25 +149,39 @@ def _swap(files: Files, layout: Layout) -> None:
 def _data_files(files: Files, folder: Path) -> list[str]:
     """Return the names of the data files below a folder."""
     journal = [generation_path(folder / "journal", each) for each in generations(files, folder / "journal")]
+    single = [*_PREVIOUS, *_SINGLE]
     return [f"journal/{path.name}" for path in journal] + [
-        name for name in _SINGLE if files.exists(folder / name)
+        name for name in single if files.exists(folder / name)
     ]
+
+
+def _goes_with_the_rest(name: str) -> bool:
+    """Return whether a file makes sense only beside the others of its folder, so that none of an old set may stay."""
+    return name.startswith("journal/") or name in _PREVIOUS
 
 
 def _keep_present(files: Files, layout: Layout, coming: Collection[str]) -> None:
     """Give what will be replaced a name in the backups folder, durable."""
     leaving = [
-        name for name in _data_files(files, layout.folder) if name in coming or name.startswith("journal/")
+        name for name in _data_files(files, layout.folder) if name in coming or _goes_with_the_rest(name)
     ]
     if not leaving:
         return
     kept = layout.backups / read_whole(files, layout.restoring / _GOES_TO).decode()
-    files.make_folder(kept / "journal")
+    folders = _folders_of(kept, leaving)
+    for folder in folders:
+        files.make_folder(folder)
     for name in leaving:
         files.remove(kept / name)
         _keep(files, layout.folder / name, kept / name)
-    files.sync_folder(kept / "journal")
-    files.sync_folder(kept)
+    for folder in folders:
+        files.sync_folder(folder)
+
+
+def _folders_of(top: Path, names: Collection[str]) -> list[Path]:
+    """Return the folders that files of these names are in, the journal's in any case, the top one last."""
+    inner = {(top / name).parent for name in names} | {top / "journal"}
+    return [*sorted(inner - {top}), top]
 
 
 def _keep(files: Files, path: Path, kept: Path) -> None:
@@ -181,7 +196,7 @@ def _keep(files: Files, path: Path, kept: Path) -> None:
 
 
 def _put_in(files: Files, layout: Layout, coming: Collection[str]) -> None:
-    """Let the new files stand in the data folder, durable, and no other journal than theirs."""
+    """Let the new files stand in the data folder, durable, and nothing beside them that goes with the old ones."""
     files.make_folder(layout.journal)
     for name in coming:
         aside = layout.folder / f"{name}.tmp"
@@ -190,10 +205,11 @@ def _put_in(files: Files, layout: Layout, coming: Collection[str]) -> None:
         files.rename(aside, layout.folder / name)
         files.remove(aside)  # renaming one name of a file over another of its names does nothing
     for name in _data_files(files, layout.folder):
-        if name.startswith("journal/") and name not in coming:
+        if _goes_with_the_rest(name) and name not in coming:
             files.remove(layout.folder / name)
-    files.sync_folder(layout.journal)
-    files.sync_folder(layout.folder)
+    for folder in (layout.journal, layout.previous, layout.folder):
+        if files.exists(folder):
+            files.sync_folder(folder)
 
 
 def _name_also(files: Files, path: Path, name: Path) -> None:

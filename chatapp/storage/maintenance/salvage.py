@@ -3,7 +3,8 @@
 What the two files hold is taken as it is. The journal's records behind them are replayed in order; damaged and
 missing ones are passed over. Older records, which a journal file may still hold, are used only for users and chats
 that a file has lost: all changes of one from the first that is known to the last give its newest state, and a
-message that is there already is not added again.
+message that is there already is not added again. Where the file before a damaged one is there, and the journal leads
+on from it, these two are used instead: then nothing is lost.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from chatapp.storage.lines import Head
 from chatapp.storage.maintenance.backup import no_data, remove_copy
 from chatapp.storage.maintenance.readable import read_records
 from chatapp.storage.maintenance.restore import exclusive, in_one_line, put_in_place
-from chatapp.storage.maintenance.salvage_files import ChatsSource, UsersSource, read_chats, read_users
+from chatapp.storage.maintenance.salvage_files import read_chats, read_users
+from chatapp.storage.maintenance.salvage_previous import Completed, complete
 from chatapp.storage.operations import (
     ChatDelete,
     ChatOperation,
@@ -101,16 +103,17 @@ class _Folder:
         self._generations = generations(files, layout.journal)
         remove_copy(files, layout.restoring_aside)
         files.make_folder(layout.restoring_aside)
-        self._users_file: UsersSource = read_users(files, layout.users)
-        users = self._users_file.users
-        self._chats_file: ChatsSource = read_chats(
-            files, layout.chats, users, layout.restoring_aside / "empty"
-        )
+        found = self._read()
+        self._users_file, self._chats_file = found.users, found.chats
         self._heads = [each.head for each in (self._users_file, self._chats_file) if each.head]
-        self._users = UserTable(users, self._users_file.head.site if self._users_file.head else {})
+        self._users = UserTable(
+            self._users_file.users, self._users_file.head.site if self._users_file.head else {}
+        )
         self._chats = ChatTable(
             self._chats_file.snapshot, self._chats_file.index, self._chats_file.held.values()
         )
+        for operation in found.older_chats:
+            self._chats.apply(operation)
         self._numbers: set[int] = set()
         self._damaged: list[str] = []
         self._homeless: Counter[str] = Counter()
@@ -122,6 +125,12 @@ class _Folder:
             *self._users_file.report, *self._chats_file.report, *self._about_journal(), *renamed,
             *self._about_accounts(),
         ]  # fmt: skip
+
+    def _read(self) -> Completed:
+        users = read_users(self._files, self._layout.users)
+        spare = self._layout.restoring_aside / "empty"
+        chats = read_chats(self._files, self._layout.chats, users.users, spare)
+        return complete(self._files, self._layout, users, chats)
 
     def _replay(self) -> None:
         for generation in self._generations:
@@ -136,13 +145,10 @@ class _Folder:
     def _apply(self, generation: int, record: Record) -> None:
         for operation in record.operations:
             if isinstance(operation, UserPut | UserDelete):
-                if self._is_wanted(self._users_file, _user_id(operation), generation, record.number):
+                if self._users_file.wants(_user_id(operation), generation, record.number):
                     self._users.apply(operation)
-            elif self._is_wanted(self._chats_file, _chat_id(operation), generation, record.number):
+            elif self._chats_file.wants(_chat_id(operation), generation, record.number):
                 self._apply_chat(_chat_id(operation), operation)
-
-    def _is_wanted(self, file: UsersSource | ChatsSource, key: str, generation: int, number: int) -> bool:
-        return file.is_behind(generation, number) or (file.lacks_entries and key not in file)
 
     def _apply_chat(self, chat_id: str, operation: ChatOperation) -> None:
         """Apply a change that may have been applied already: a message is added once and never goes back."""

@@ -30,11 +30,26 @@ class Source:
     head: Head | None = None
     """``None`` when nobody knows which record the file ends with."""
     lacks_entries: bool = True
+    is_edited: bool = False
+    """True when it holds changes of others, which nothing else has."""
     report: list[str] = field(default_factory=list)
+    older: Head | None = None
+    """The head of the file from which ``older_keys`` were taken."""
+    older_keys: set[str] = field(default_factory=set)
 
-    def is_behind(self, generation: int, number: int) -> bool:
-        """Return whether the file does not hold this record of the journal."""
-        return self.head is None or (number > self.head.seq and generation >= self.head.gen)
+    def wants(self, key: str, generation: int, number: int) -> bool:
+        """Return whether this record of the journal has to be applied to this user or chat."""
+        if key in self.older_keys:
+            return _is_behind(self.older, generation, number)
+        return _is_behind(self.head, generation, number) or (self.lacks_entries and key not in self)
+
+    def __contains__(self, key: str) -> bool:
+        raise NotImplementedError
+
+
+def _is_behind(head: Head | None, generation: int, number: int) -> bool:
+    """Return whether a file with this head does not hold this record of the journal."""
+    return head is None or (number > head.seq and generation >= head.gen)
 
 
 @dataclass(slots=True)
@@ -64,7 +79,14 @@ def read_users(files: Files, path: Path) -> UsersSource:
     except (StoreDamaged, OSError) as error:
         return _readable_users(files, path, _reason(path, error))
     head = None if found.is_plain else found.snapshot.head
-    return UsersSource(head, lacks_entries=False, report=found.remarks, users=list(found.users))
+    is_emptied = found.is_plain and not found.count
+    return UsersSource(
+        head,
+        is_emptied,
+        is_edited=not is_emptied and found.is_changed,
+        report=found.remarks,
+        users=list(found.users),
+    )
 
 
 def _readable_users(files: Files, path: Path, reason: str) -> UsersSource:
@@ -80,9 +102,10 @@ def _readable_users(files: Files, path: Path, reason: str) -> UsersSource:
     read = read_snapshot(
         files, path, "users", lambda _, members: add(User.model_validate_json(b"{" + members))
     )
+    whole = len(users)
     unread = _take_edited(read.snapshot.broken_lines, lambda entry: add(user_of(entry.value)))
     report = [reason, *_unread(path, unread), *_miscount(path, read, len(users))]
-    return UsersSource(read.head, report=report, users=list(users.values()))
+    return UsersSource(read.head, is_edited=len(users) > whole, report=report, users=list(users.values()))
 
 
 def read_chats(files: Files, path: Path, users: Collection[User], spare: Path) -> ChatsSource:
@@ -101,8 +124,10 @@ def read_chats(files: Files, path: Path, users: Collection[User], spare: Path) -
     unread, rejected = found.snapshot.broken_lines, found.rejected
     report = [*found.remarks, *_unread(path, unread)]
     report += [f"chats.json: the chat {each.key} could not be used ({each.reason})." for each in rejected]
+    is_emptied = found.is_plain and not found.count
     return ChatsSource(
-        None if found.is_plain else found.snapshot.head, bool(unread or rejected), report,
+        None if found.is_plain else found.snapshot.head, is_emptied or bool(unread or rejected),
+        not is_emptied and found.is_changed, report,
         snapshot=found.snapshot, index=found.index, held=found.held,
     )  # fmt: skip
 
@@ -118,6 +143,7 @@ def _readable_chats(files: Files, path: Path, reason: str) -> ChatsSource:
         source.held[entry.key] = chat_of(entry.key, entry.value)
 
     unread = _take_edited(read.snapshot.broken_lines, hold)
+    source.is_edited = bool(source.held)
     count = len(read.snapshot) + len(source.held)
     source.report = [reason, *_unread(path, unread), *_miscount(path, read, count)]
     return source

@@ -376,6 +376,9 @@ def test_everything_is_synced_before_it_is_relied_on(
         ("rename", "users.json.tmp"),
         ("rename", "chats.json.tmp"),
         ("sync_folder", "data"),
+        ("rename", "users.json.tmp"),
+        ("rename", "chats.json.tmp"),
+        ("sync_folder", "previous"),
         ("remove", "000000001.jsonl"),
         ("sync", "000000003.jsonl"),
     ]

@@ -73,10 +73,11 @@ def test_a_backup_takes_the_place_of_what_is_there_and_that_is_kept(data: Path, 
 
     assert kept.parent == data / "backups"
     assert contents(kept) == before
+    assert list((data / "previous").iterdir()) == []
     assert state(data) == NEW
     assert state(kept) == OLD
     assert {path.name for path in data.iterdir()} == {
-        "users.json", "chats.json", "journal", "secret.key", "backups", "store.lock",
+        "users.json", "chats.json", "journal", "previous", "secret.key", "backups", "store.lock",
     }  # fmt: skip
 
 
