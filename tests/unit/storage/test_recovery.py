@@ -143,9 +143,12 @@ def test_a_reply_that_was_being_written_is_interrupted_with_its_text(
     with reopened(tmp_path / "left") as after:
         interrupted = after.chats.interrupt_streaming()
         message = after.chats.get(alice.id, chat.id).message(reply.id)
+        lay_out(tmp_path / "left again", contents(tmp_path / "left"))
 
     assert message is not None
     assert (interrupted, message.status, message.content) == (1, "interrupted", "Half an answer")
+    with reopened(tmp_path / "left again") as after:
+        assert after.chats.get(alice.id, chat.id).message(reply.id) == message
 
 
 def test_a_streaming_reply_is_found_in_a_file_that_was_never_parsed(
