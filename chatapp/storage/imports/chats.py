@@ -12,6 +12,18 @@ from chatapp.models import ChatSummary, Message, User
 from chatapp.storage.chat_state import ChatState
 from chatapp.storage.chat_state import text_of as text_of_message
 from chatapp.storage.imports.entries import Rejected, new_state
+from chatapp.storage.imports.turns import (
+    CREATED,
+    MESSAGES,
+    OWNERS,
+    ROLES,
+    SPEAKERS,
+    TITLES,
+    UPDATED,
+    is_talk,
+    single_messages,
+    with_messages,
+)
 from chatapp.storage.imports.users import user_id
 from chatapp.storage.imports.values import (
     field_of,
@@ -26,19 +38,7 @@ from chatapp.storage.imports.values import (
 )
 from chatapp.storage.user_table import name_key
 
-_OWNERS = ("owner_id", "user_id", "owner", "user", "username")
-_TITLES = ("title", "name")
-_MESSAGES = ("messages", "history")
-_SPEAKERS = ("role", "sender", "from", "author")
 _CONTENTS = ("content", "text", "message")
-_CREATED = ("created_at", "created", "timestamp", "time", "date")
-_UPDATED = ("updated_at", "updated", "last_modified", "modified")
-_ROLES = {
-    "user": "user", "human": "user",
-    "assistant": "assistant", "bot": "assistant", "ai": "assistant", "model": "assistant",
-    "system": "system", "developer": "system",
-    "tool": "tool", "function": "tool",
-}  # fmt: skip
 
 
 class Owners:
@@ -102,8 +102,9 @@ def _records(document: Any, owners: Owners) -> Iterator[tuple[str | None, Any, A
 
 def _under(key: str, value: Any, owners: Owners) -> Iterator[tuple[str | None, Any, Any]]:
     """Yield what stands under a key of the document: one chat, or the chats of one user."""
-    if isinstance(value, list) and not (value and all(_is_message(each) for each in value)):
-        yield from ((None, key, each) for each in _emptied(value))
+    if isinstance(value, list) and not is_talk(value):
+        for each in _emptied(value):
+            yield None, key, {"messages": each} if isinstance(each, list) and is_talk(each) else each
     elif isinstance(value, list):
         yield None, key, {"messages": value}
     elif isinstance(value, dict) and _is_group(value) and (value or owners.find(key)):
@@ -119,16 +120,8 @@ def _emptied(values: list[Any]) -> Iterator[Any]:
         yield values.pop()
 
 
-def _is_message(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and first_of(value, _SPEAKERS) is not None
-        and first_of(value, _MESSAGES) is None
-    )
-
-
 def _is_group(value: Mapping[str, Any]) -> bool:
-    return first_of(value, _MESSAGES) is None and all(isinstance(each, dict) for each in value.values())
+    return first_of(value, MESSAGES) is None and all(isinstance(each, dict) for each in value.values())
 
 
 def _chat(
@@ -137,7 +130,8 @@ def _chat(
     """Return a chat. Raises ``ValueError`` with the reason why it cannot be used."""
     if not isinstance(value, dict):
         raise ValueError("it is no object")
-    named = first_of(value, _OWNERS)
+    value = with_messages(value)
+    named = first_of(value, OWNERS)
     named = owner if named is None else named
     owner_id = owners.find(named)
     if owner_id is None:
@@ -147,24 +141,24 @@ def _chat(
     chat_id = fitting_id(key if key is not None else value.get("id")) or new_id()
     if chat_id in taken:
         chat_id = new_id()
-    created_at = time_of(first_of(value, _CREATED))
+    created_at = time_of(first_of(value, CREATED))
     messages = _Messages(created_at)
-    messages.read(first_of(value, _MESSAGES))
+    messages.read(first_of(value, MESSAGES))
     created_at = created_at or messages.first_at or now_utc()
     latest = max(created_at, messages.latest_at or created_at)
     summary = lenient(ChatSummary, _summary(value) | {
         "id": chat_id, "owner_id": owner_id, "created_at": created_at,
-        "updated_at": max(latest, time_of(first_of(value, _UPDATED)) or latest),
+        "updated_at": max(latest, time_of(first_of(value, UPDATED)) or latest),
     })  # fmt: skip
     return new_state(summary, messages.texts)
 
 
 def _summary(value: Mapping[str, Any]) -> dict[str, Any]:
     consumed = {"id", "crc", "messages"} | {
-        field_of(value, names) for names in (_OWNERS, _TITLES, _MESSAGES, _CREATED, _UPDATED)
+        field_of(value, names) for names in (OWNERS, TITLES, MESSAGES, CREATED, UPDATED)
     }
     return without(value, consumed) | {
-        "title": text_of(first_of(value, _TITLES)),
+        "title": text_of(first_of(value, TITLES)),
         "model": text_of(value.get("model")) or None,
         "deleted_at": time_of(value.get("deleted_at")),
     }
@@ -191,9 +185,8 @@ class _Messages:
         if not isinstance(values, list | None):
             raise ValueError("its messages are no list")
         for place, value in enumerate(values or (), 1):
-            if not isinstance(value, dict):
-                raise ValueError(f"its message {place} is no object")
-            self._add(place, value)
+            for message in single_messages(place, value):
+                self._add(place, message)
 
     def _add(self, place: int, value: Mapping[str, Any]) -> None:
         message = self._message(place, value)
@@ -204,19 +197,19 @@ class _Messages:
         self.latest_at = max(self.latest_at or message.created_at, message.created_at)
 
     def _message(self, place: int, value: Mapping[str, Any]) -> Message:
-        speaker = first_of(value, _SPEAKERS)
-        role = _ROLES.get(str(speaker).casefold())
+        speaker = first_of(value, SPEAKERS)
+        role = ROLES.get(str(speaker).casefold())
         if role is None:
             raise ValueError(f"the role {text_of(speaker)!r} of its message {place} is not known")
         message_id = fitting_id(value.get("id"))
-        consumed = {field_of(value, names) for names in (_CONTENTS, _CREATED, _SPEAKERS)}
+        consumed = {field_of(value, names) for names in (_CONTENTS, CREATED, SPEAKERS)}
         return lenient(Message, without(value, consumed) | {
             "id": message_id if message_id and message_id not in self.texts else new_id(),
             "role": role,
             "content": text_of(first_of(value, _CONTENTS)),
             "parent_id": self._parent(value),
             "model": text_of(value.get("model")) or None,
-            "created_at": time_of(first_of(value, _CREATED)) or self._before_at,
+            "created_at": time_of(first_of(value, CREATED)) or self._before_at,
         })  # fmt: skip
 
     def _parent(self, value: Mapping[str, Any]) -> str | None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -337,6 +338,18 @@ CHATS: dict[str, tuple[Any, list[list[str]]]] = {
     "sender": ([{"owner": "alice", "messages": [{"sender": "user", "text": "a"}, {"sender": "bot", "text": "b"}]}],
                [["a", "b"]]),
     "from": ({"alice": [{"from": "human", "text": "a"}, {"from": "ai", "text": "b"}]}, [["a", "b"]]),
+    "a prompt and its response": ([{"owner": "alice", "title": "x", "prompt": "a", "response": "b"}], [["a", "b"]]),
+    "a question and its answer": ([{"user": "alice", "question": "a", "answer": "b"}], [["a", "b"]]),
+    "a prompt without response": ([{"owner": "alice", "prompt": "a", "response": None}], [["a"]]),
+    "pairs": ([{"owner": "alice", "messages": [{"user": "a", "assistant": "b"}, {"prompt": "c", "response": "d"}]}],
+              [["a", "b", "c", "d"]]),
+    "pairs of each user": ({"alice": [{"user": "a", "assistant": "b"}, {"user": "c", "assistant": "d"}]},
+                           [["a", "b", "c", "d"]]),
+    "pairs with titles": ({"alice": [{"title": "x", "prompt": "a", "response": "b"}] * 2}, [["a", "b"]] * 2),
+    "role and text": ([{"owner": "alice", "history": [["user", "a"], ["AI", "b"]]}], [["a", "b"]]),
+    "role and text of each user": ({"alice": [["user", "a"], ["assistant", "b"]]}, [["a", "b"]]),
+    "lists of messages": ({"alice": [[HELLO, HI], [["user", "a"]]]}, [["a"], ["Hello", "Hi!"]]),
+    "fields without contents": ([{"owner": "alice", "pinned": True, "tags": [], "note": ""}], [[]]),
     "content null": ([{"owner": "alice", "messages": [{"role": "user", "content": None}]}], [[""]]),
     "content a number": ([{"owner": "alice", "messages": [{"role": "user", "content": 3.5}]}], [["3.5"]]),
     "content in parts": ([{"owner": "alice", "messages": [{"role": "user", "content": [
@@ -397,6 +410,43 @@ def test_a_chat_that_cannot_be_used_is_put_aside_and_the_others_are_there(
     assert kept.name in notice
     assert json.loads(kept.read_bytes())[0]["value"] == chat
     assert opened(data).notices == []
+
+
+NO_CONTENTS = "it has contents, but no messages under a name that is known here"
+
+
+@pytest.mark.parametrize(
+    "chat",
+    [
+        {"log": "a secret"},
+        {"turns": [HELLO]},
+        {"content": {"1": "a"}},
+        {"prompt": "a"},
+        {"prompt": ["a"], "response": "b"},
+    ],
+)
+def test_contents_in_an_unknown_form_are_never_an_empty_chat(data: Path, chat: Any) -> None:
+    put(data, [ALICE], [chat | {"owner": "alice"}, TALK | {"owner": "alice"}])
+
+    after = opened(data)
+
+    assert [each.title for each in after.chats] == ["Talk"]
+    assert after.noticed(f"Chats that could not be used: chat 1: {NO_CONTENTS}.")
+    [kept] = (data / "quarantine").iterdir()
+    assert json.loads(kept.read_bytes())[0]["value"] == chat | {"owner": "alice"}
+
+
+def test_a_pair_keeps_what_else_it_says(data: Path) -> None:
+    pair = {"prompt": "a", "response": "b", "model": "m", "time": 1_700_000_000, "score": 7}
+    put(data, [ALICE], [{"owner": "alice", "messages": [pair]}])
+
+    [chat] = opened(data).chats
+
+    question, answer = chat.messages
+    assert (question.role, answer.role, answer.model) == ("user", "assistant", "m")
+    assert question.created_at == answer.created_at == datetime.fromtimestamp(1_700_000_000, UTC)
+    assert answer.parent_id == question.id
+    assert answer.model_dump()["score"] == 7
 
 
 CHATS_REFUSED: dict[str, tuple[Any, str]] = {
