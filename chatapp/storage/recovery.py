@@ -20,7 +20,7 @@ from chatapp.storage.lines import Head, Kind
 from chatapp.storage.operations import ChatPut, MessageAdd, MessageDone, UserDelete, UserPut
 from chatapp.storage.previous import chats_again
 from chatapp.storage.replay import JournalReader, Record, generations
-from chatapp.storage.snapshot import Snapshot, SnapshotWriter, damaged
+from chatapp.storage.snapshot import Snapshot, SnapshotWriter, damaged, untrusted
 from chatapp.storage.user_table import UserTable
 
 log = logging.getLogger(__name__)
@@ -136,10 +136,10 @@ def _settle_heads(files: Files, layout: Layout, users: UsersFile, chats: ChatsFi
 
 
 def _was_in_use(file: DataFile) -> StoreDamaged:
-    return StoreDamaged(
-        f"{file.path} is empty, but the data folder was in use. Nothing was changed. "
+    return untrusted(
+        f"{file.path} is empty, but the data folder was in use",
         "Put the file back from a backup, together with the rest of the folder, "
-        "or run `.venv/bin/flask store repair`."
+        "or run `.venv/bin/flask store repair`.",
     )
 
 
@@ -162,10 +162,10 @@ def _apply(recovered: Recovered, record: Record) -> None:
 
 
 def _journal_goes_on(file: DataFile) -> StoreDamaged:
-    return StoreDamaged(
-        f"{file.path} is a file of a simpler layout, but the journal holds changes that go with the file it replaced. "
-        "Nothing was changed. Put that file back, start and stop the server once, and put this one in its place then; "
-        "or run `.venv/bin/flask store repair`."
+    return untrusted(
+        f"{file.path} is a file of a simpler layout, but the journal holds changes that go with the file it replaced",
+        "Put that file back, start and stop the server once, and put this one in its place then; "
+        "or run `.venv/bin/flask store repair`.",
     )
 
 
@@ -188,10 +188,10 @@ def create_missing(files: Files, layout: Layout) -> None:
     if not missing:
         return
     if _is_in_use(files, layout):
-        raise StoreDamaged(
-            f"{missing[0]} is missing, but the data folder was in use. Nothing was changed. "
+        raise untrusted(
+            f"{missing[0]} is missing, but the data folder was in use",
             "Put the file back from a backup, together with the rest of the folder, "
-            "or run `.venv/bin/flask store repair`."
+            "or run `.venv/bin/flask store repair`.",
         )
     if existing:
         files.sync_folder(layout.journal)
