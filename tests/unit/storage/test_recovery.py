@@ -227,6 +227,17 @@ def test_a_message_sent_again_after_a_kill_is_not_added_again(
         assert stored_texts(after) == ["one"]
 
 
+def test_fields_of_a_later_version_survive_in_the_files(folder: Path, open_folder: Opener) -> None:
+    with reopened(folder) as store:
+        alice = store.users.add(a_user("alice", colour="blue"))
+        chat = store.chats.add(a_chat(alice.id, folder="holiday", messages=(a_message("one", stars=5),)))
+
+    with reopened(folder) as after:
+        assert after.users.get(alice.id) == alice
+        assert after.chats.get(alice.id, chat.id) == chat
+        assert (chat.model_extra, chat.messages[0].model_extra) == ({"folder": "holiday"}, {"stars": 5})
+
+
 # --- a torn end ------------------------------------------------------------------------------------------------
 
 
@@ -498,6 +509,23 @@ def test_a_damaged_chat_is_put_aside_and_the_others_are_served(folder: Path, ope
     assert kept.name in notice
     assert chats[1].id.encode() in kept.read_bytes()
     assert b'"content":"B' in kept.read_bytes()
+
+
+def test_a_chat_that_is_damaged_while_the_server_runs_is_never_shown_as_an_empty_one(
+    folder: Path, open_folder: Opener
+) -> None:
+    with reopened(folder) as store:
+        write_some(store, "one")
+    store = open_folder()
+    [alice] = store.users.all()
+    [chat] = store.chats.list(alice.id)
+    with (folder / "chats.json").open("r+b") as file:
+        place = file.read().index(b'"content":"one"')
+        file.seek(place)
+        file.write(b'"content":"onE"')
+
+    with pytest.raises(StoreDamaged, match="this line changed on the disk"):
+        store.chats.get(alice.id, chat.id)
 
 
 def test_newer_messages_of_a_damaged_chat_are_put_aside_too(
