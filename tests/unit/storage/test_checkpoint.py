@@ -450,6 +450,21 @@ def test_a_failing_checkpoint_in_the_background_is_reported_once(
     assert "could not be brought up to date" in store.notices[0]
 
 
+def test_a_checkpoint_that_failed_in_the_background_is_tried_again_and_its_notice_goes(
+    open_folder: Opener, files: FaultyFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_RETRY_S", 0.05)
+    store = open_folder(files, checkpoint_after_s=0.01)
+    files.fault = lambda call, name: disk_full() if name.endswith(".json.tmp") and call == "write" else None
+    store.users.add(a_user("alice"))
+    wait_until(lambda: store.notices != [])
+
+    files.fault = no_fault
+    wait_until(lambda: store.notices == [])
+
+    assert "alice" in document(folder / "users.json")["users"]
+
+
 # --- strangers -------------------------------------------------------------------------------------------------
 
 
