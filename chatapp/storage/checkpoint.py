@@ -43,10 +43,15 @@ _KEPT_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """What a checkpoint writes: everything up to one record, and where the next one goes."""
+    """What a checkpoint writes: everything up to one record, and where the next one goes.
+
+    Args:
+        is_rescue: the journal file before failed: what it holds behind that record was refused, and may be there.
+    """
 
     number: int
     generation: int
+    is_rescue: bool
     users: FrozenUsers
     chats: FrozenChats
 
@@ -67,9 +72,15 @@ class _InPlace:
     is_changed: bool = False
 
     @classmethod
-    def found(cls, file: DataFile) -> _InPlace:
+    def found(cls, file: DataFile, first_generation: int) -> _InPlace:
+        """Return what a start found.
+
+        Args:
+            first_generation: where the start began to read the journal. What follows a file that ends later may begin
+                before its generation, when a rescue of a failed journal was cut short.
+        """
         snapshot = file.snapshot
-        is_whole = not (file.is_changed or snapshot.broken_lines)
+        is_whole = not (file.is_changed or snapshot.broken_lines) and snapshot.head.gen == first_generation
         return cls(snapshot.identity, snapshot.head.gen, is_whole, file.is_changed)
 
 
@@ -102,7 +113,8 @@ class Checkpointer:
         self._chats = chats
         self._saved_number = saved_number
         self._notice = notice
-        self._in_place = {file.path: _InPlace.found(file) for file in found}
+        first = min(file.snapshot.head.gen for file in found)
+        self._in_place = {file.path: _InPlace.found(file, first) for file in found}
         self._previous = PreviousFiles(files, layout)
         self._finished: dict[int, tuple[float, int]] = {}
         """Generations before the present one: since when they are (monotonic seconds), and their size."""
@@ -163,13 +175,14 @@ class Checkpointer:
         """Move the journal on to an empty generation and take everything as it is at that point."""
         new_file = None if self._journal.is_fresh else self._new_generation()
         with self._journal.paused():
+            is_rescue = self._journal.needs_new_file
             if new_file is None and not self._journal.is_fresh:
                 new_file = self._new_generation()
             if new_file is not None:
                 self._journal.move_to(new_file)
             journal = self._journal
             return _Moment(
-                journal.last_number, journal.generation, self._users.freeze(), self._chats.freeze()
+                journal.last_number, journal.generation, is_rescue, self._users.freeze(), self._chats.freeze()
             )
 
     def _new_generation(self) -> JournalFile:
@@ -184,7 +197,7 @@ class Checkpointer:
         users = self._write_aside(self._layout.users, moment, moment.users)
         chats = self._write_aside(self._layout.chats, moment, moment.chats)
         for snapshot in (users, chats):
-            self._publish(snapshot)
+            self._publish(snapshot, is_rescue=moment.is_rescue)
         for folder in {users.path.parent, chats.path.parent}:
             self._files.sync_folder(folder)
         self._previous.settle()
@@ -200,16 +213,19 @@ class Checkpointer:
             writer.discard()
             raise
 
-    def _publish(self, snapshot: Snapshot) -> None:
+    def _publish(self, snapshot: Snapshot, *, is_rescue: bool) -> None:
         """Put a finished snapshot in its place. What is there stays for a while, a file of somebody else beside it."""
         path, kind = snapshot.path, snapshot.head.kind
         known = self._in_place.get(path)
         if known and known.is_changed:
             self._previous.drop(kind)
+        elif is_rescue:
+            with suppress(OSError):
+                self._previous.drop(kind)
         if self._files.exists(path):
             if known is None or self._files.identity(path) != known.identity:
                 self._keep_stranger(path)
-            elif known.is_whole:
+            elif known.is_whole and not is_rescue:
                 self._previous.hold(kind, path, known.generation)
         self._files.rename(path.with_name(path.name + ".tmp"), path)
         self._in_place[path] = _InPlace(snapshot.identity, snapshot.head.gen)

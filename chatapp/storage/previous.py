@@ -56,8 +56,7 @@ class PreviousFiles:
         aside = self._aside(kind)
         self._held.pop(kind, None)
         try:
-            if not self._files.exists(self._layout.previous):
-                self._files.make_folder(self._layout.previous)
+            self._files.add_folder(self._layout.previous)
             self._files.remove(aside)
             self._files.link(path, aside)
             self._held[kind] = generation, self._files.identity(aside)

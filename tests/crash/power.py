@@ -11,9 +11,11 @@ from zlib import crc32
 
 from chatapp.errors import StorageFailed
 from chatapp.models import Message
-from chatapp.storage.files import read_whole
+from chatapp.storage.files import read_whole, write_new
 from chatapp.storage.json_store import JsonStore, open_store
+from chatapp.storage.layout import Layout
 from chatapp.storage.operations import MessageAdd
+from chatapp.storage.previous import chats_again, last_record_after, previous_users
 from tests.crash.disk import SimulatedDisk
 from tests.records import a_chat, a_message, a_user
 
@@ -77,6 +79,7 @@ class Life:
         for name in ("users.json", "chats.json"):
             json.loads(read_whole(self.disk, DATA / name))
         self._check_quarantine()
+        self._check_previous()
         self._promise(self.now)
         return self
 
@@ -86,6 +89,20 @@ class Life:
         for name in self.disk.names(folder):
             content = read_whole(self.disk, folder / name)
             assert name.endswith((f"-{crc32(content):08x}", ".tmp")), f"{name} holds {content!r}"
+
+    def _check_previous(self) -> None:
+        """A file before the newest that is there is whole, and with the journal it gives what is shown."""
+        layout, last_number = Layout(DATA), self.store._journal.last_number
+        if self.disk.exists(layout.previous_of("users")):
+            users = previous_users(self.disk, layout)
+            assert users is not None, "the users.json in previous is not whole"
+            assert last_record_after(self.disk, layout, users.snapshot.head) == last_number
+        if self.disk.exists(layout.previous_of("chats")):
+            table = chats_again(self.disk, layout, last_number)
+            assert table is not None, "the chats.json in previous does not lead up to now"
+            chats = [chat for chat_id in table.ids() if (chat := table.chat(chat_id))]
+            again = {chat.id: (chat.title, *[_shown(each) for each in chat.messages]) for chat in chats}
+            assert again == {each: self.now[each] for each in self.now if each not in (ALICE, BOB)}
 
     def kill(self) -> None:
         """End the process. The system has all that it wrote."""
@@ -154,6 +171,20 @@ class Life:
     def with_added(self, chat_id: str, message: Message, before: Picture | None = None) -> Picture:
         before = self.now if before is None else before
         return {**before, chat_id: (*before[chat_id], _shown(message))}
+
+    def take_out_by_hand(self, chat_id: str) -> None:
+        """Stop the server, take the line of a chat out of chats.json, and start again."""
+        self.store.close()
+        self.kill()
+        lines = read_whole(self.disk, DATA / "chats.json").split(b"\n")
+        rest = {each: shown for each, shown in self.now.items() if each != chat_id}
+        self._promise(*self._possible, rest)
+        left = [line for line in lines if not line.startswith(b'"%s":' % chat_id.encode())]
+        write_new(self.disk, DATA / "edited", b"\n".join(left))
+        self.disk.rename(DATA / "edited", DATA / "chats.json")
+        self.disk.sync_folder(DATA)
+        self._promise(rest)
+        self.start()
 
     def checkpoint(self) -> bool:
         return self.do(lambda store: store.checkpoint())

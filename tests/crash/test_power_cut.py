@@ -279,6 +279,18 @@ def a_file_of_somebody_else(life: Life) -> None:
     life.say(ALICE, "a")
 
 
+@workload
+def an_edit_by_hand(life: Life) -> None:
+    """What was taken out stays out, also of what is kept of the file before."""
+    furnish(life)
+    life.say(ALICE, "b")
+    life.checkpoint()
+    life.take_out_by_hand("c")
+    life.say(ALICE, "a")
+    life.checkpoint()
+    life.say(ALICE, "b")
+
+
 @pytest.fixture
 def bare_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A store that opens in a millisecond: no thread, few locks, and nothing said about torn disks.

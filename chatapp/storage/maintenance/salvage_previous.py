@@ -14,6 +14,7 @@ from chatapp.storage.lines import Head
 from chatapp.storage.maintenance.salvage_files import ChatsSource, Source, UsersSource
 from chatapp.storage.operations import ChatOperation, ChatPut, MessageAdd
 from chatapp.storage.previous import last_record_after, previous_chats, previous_users
+from chatapp.storage.replay import generations
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,11 @@ class _Journal:
 
     def leads_on_from(self, head: Head) -> bool:
         """Return whether every change since a file with this head is there."""
+        present = generations(self._files, self._layout.journal)
         reached = last_record_after(self._files, self._layout, head)
-        return reached is not None and reached >= max((each.seq for each in self._known), default=0)
+        return reached is not None and all(
+            each.seq <= reached and each.gen in present for each in self._known
+        )
 
 
 def complete(files: Files, layout: Layout, users: UsersSource, chats: ChatsSource) -> Completed:

@@ -38,12 +38,16 @@ WHOLE: State = {
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    """A folder as a killed server leaves it: some changes are in the files, later ones in the journal."""
+    """A folder as a killed server leaves it: some changes are in the files, later ones in the journal.
+
+    The files before the newest are gone: everything has to come from what is damaged.
+    """
     with memory_folder() as folder:
         with reopened(folder / "data") as store:
             fill(store)
             left = contents(folder / "data")
         lay_out(folder / "data", left)
+        shutil.rmtree(folder / "data" / "previous")
         yield folder / "data"
 
 
