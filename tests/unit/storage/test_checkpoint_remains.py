@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from chatapp.errors import StorageFull
-from chatapp.storage import checkpoint
+from chatapp.ids import monotonic_s
+from chatapp.storage import checkpoint, upkeep
 from chatapp.storage.json_store import JsonStore
 from chatapp.storage.layout import Layout
 from chatapp.storage.maintenance.backup import back_up
 from tests.fakes.files import FaultyFiles, disk_full, no_fault
 from tests.records import a_chat, a_message, a_user
+from tests.start.processes import eventually
 from tests.unit.storage.conftest import Opener
 from tests.unit.storage.killed import contents, lay_out, reopened, stored_texts
 
@@ -78,3 +80,26 @@ def test_checkpoints_that_fail_one_after_another_remove_nothing_that_is_needed(
     with reopened(tmp_path / "killed") as after:
         assert stored_texts(after) == ["one", "two", "three"]
     assert b'"three"' in (folder / "chats.json").read_bytes()
+
+
+def test_a_checkpoint_that_fills_the_disk_gives_the_room_back(
+    open_folder: Opener, folder: Path, files: FaultyFiles
+) -> None:
+    store = open_folder(files)
+    write(store, "one")
+    files.fault = lambda call, name: disk_full() if (call, name) == ("sync", "chats.json.tmp") else None
+
+    with pytest.raises(StorageFull):
+        store.checkpoint()
+
+    assert not (folder / "chats.json.tmp").exists()
+
+
+def test_a_failing_checkpoint_is_not_tried_again_at_once(open_folder: Opener, files: FaultyFiles) -> None:
+    store = open_folder(files, checkpoint_after_s=0.01)
+    files.fault = lambda call, name: disk_full() if (call, name) == ("sync", "chats.json.tmp") else None
+
+    write(store, "one")
+    eventually(lambda: bool(store.notices))
+
+    assert store._upkeep._due_at_s() > monotonic_s() + upkeep._RETRY_S / 2
