@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 from chatapp.storage.files import Files, read_blocks
@@ -11,9 +13,11 @@ from chatapp.storage.lines import BadLine, Head, Kind, decode_head, split_entry
 from chatapp.storage.snapshot import LENGTH_BITS, Damaged, Snapshot, damaged
 
 _END = b"}}"
-_ENTRY_START = re.compile(rb'"(?:[^"\\]|\\.)+":\{"crc":"[0-9a-f]{8}",')
+_ENTRY_START = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*":\{"crc":"[0-9a-f]{8}",')
 
 Visit = Callable[[str, bytes], None]
+Found = tuple[int, bytes, str, bytes]
+"""Place, bytes, key and members of an entry."""
 
 
 def open_snapshot(files: Files, path: Path, kind: Kind, visit: Visit) -> Snapshot:
@@ -34,7 +38,7 @@ def open_snapshot(files: Files, path: Path, kind: Kind, visit: Visit) -> Snapsho
 
 
 def _scan(files: Files, path: Path, fd: int, kind: Kind, visit: Visit) -> Snapshot:
-    lines = _lines(read_blocks(files, fd))
+    lines = lines_in(read_blocks(files, fd))
     head = _read_head(path, kind, next(lines, (0, b""))[1])
     places: dict[str, int] = {}
     broken: list[Damaged] = []
@@ -45,7 +49,7 @@ def _scan(files: Files, path: Path, fd: int, kind: Kind, visit: Visit) -> Snapsh
             if offset + len(_END) + 1 != end:
                 raise damaged(path, offset + len(_END), "something follows after the end")
             break
-        for at, entry, key, members in _entries(offset, line, broken):
+        for at, entry, key, members in entries_in(offset, line, broken):
             if reason := _refusal(visit, places, key, members):
                 broken.append(Damaged(at, entry, reason))
                 continue
@@ -77,8 +81,8 @@ def _read_head(path: Path, kind: Kind, line: bytes) -> Head:
         raise damaged(path, 0, str(error)) from error
 
 
-def _lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield offset and content of each line, without its newline."""
+def lines_in(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield offset and content of each line, without its newline, the last one too when it has none."""
     offset = 0
     begun: list[bytes] = []
     for block in blocks:
@@ -97,19 +101,38 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
         yield offset, b"".join(begun)
 
 
-def _entries(offset: int, line: bytes, broken: list[Damaged]) -> list[tuple[int, bytes, str, bytes]]:
-    """Return place, bytes, key and members of the entry in a line; add it to ``broken`` when it is damaged.
-
-    A line holds several entries when the newline between them is what was damaged.
-    """
+def entries_in(offset: int, line: bytes, broken: list[Damaged]) -> Iterator[Found]:
+    """Yield the entries in a line; what is none is added to ``broken``."""
     entry = line.removesuffix(b",")
     try:
-        return [(offset, entry, *split_entry(entry))]
+        key, members = split_entry(entry)
     except BadLine as error:
-        starts = [match.start() for match in _ENTRY_START.finditer(line)]
-        if len(starts) < 2:
-            broken.append(Damaged(offset, line, str(error)))
-            return []
-        ends = [*starts[1:], len(line) + 1]
-        parts = [(start, line[start : end - 1]) for start, end in zip(starts, ends, strict=True)]
-        return [found for start, part in parts for found in _entries(offset + start, part, broken)]
+        yield from _parts(offset, line, broken, str(error))
+    else:
+        yield offset, entry, key, members
+
+
+def _parts(offset: int, line: bytes, broken: list[Damaged], reason: str) -> Iterator[Found]:
+    """Yield the entries that are somewhere in a line: several when what separates them was damaged."""
+    starts = [match.start() for match in _ENTRY_START.finditer(line)]
+    before = line[: starts[0]] if starts else line
+    if not starts or (len(starts) == 1 and not before.strip()):
+        broken.append(Damaged(offset, line, reason))
+        return
+    if before.strip():
+        broken.append(Damaged(offset, before, "it does not begin as an entry does"))
+    for start, end in pairwise([*starts, len(line)]):
+        piece = line[start:end]
+        try:
+            yield offset + start, *whole_entry(piece)
+        except BadLine as error:
+            is_separated = end < len(line) and not piece.endswith(b"}")
+            broken.append(Damaged(offset + start, piece[:-1] if is_separated else piece, str(error)))
+
+
+def whole_entry(piece: bytes) -> tuple[bytes, str, bytes]:
+    """Return bytes, key and members of an entry, whatever separates it from the next. Raises ``BadLine``."""
+    for entry in (piece.removesuffix(b","), piece[:-1].removesuffix(b",")):
+        with suppress(BadLine):
+            return entry, *split_entry(entry)
+    raise BadLine("the checksum does not fit")

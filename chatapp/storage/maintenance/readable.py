@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from chatapp.errors import StoreDamaged
@@ -16,16 +15,15 @@ from chatapp.storage.lines import (
     Head,
     Kind,
     decode_head,
-    split_entry,
     whole_record,
 )
 from chatapp.storage.replay import Record, understood
+from chatapp.storage.scan import Found, entries_in, lines_in, whole_entry
 from chatapp.storage.snapshot import LENGTH_BITS, Damaged, Snapshot
 
 _BLOCK_BYTES = 1 << 20
 _SECTOR_BYTES = 4096
 _FORMAT = re.compile(rb'\s*\{\s*"format"\s*:\s*"(?:users|chats)/(\d+)"')
-_ENTRY_START = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*":\{"crc":"[0-9a-f]{8}",')
 _NOT_ENTRIES = (b"", b"}", b"}}")
 
 
@@ -50,7 +48,7 @@ def read_snapshot(files: Files, path: Path, kind: Kind, visit: Callable[[str, by
     head: Head | None = None
     places: dict[str, int] = {}
     broken: list[Damaged] = []
-    for offset, line in _lines(_blocks(files, fd)):
+    for offset, line in lines_in(_blocks(files, fd)):
         if offset == 0 and (head := _head(path, kind, line)):
             continue
         if line.strip() not in _NOT_ENTRIES:
@@ -63,7 +61,7 @@ def read_snapshot(files: Files, path: Path, kind: Kind, visit: Callable[[str, by
 
 
 def _take(
-    found: tuple[int, bytes, str, bytes],
+    found: Found,
     places: dict[str, int],
     broken: list[Damaged],
     visit: Callable[[str, bytes], None],
@@ -120,51 +118,14 @@ def _exactly(files: Files, fd: int, start: int, end: int) -> bytes:
     return content
 
 
-def _lines(blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield offset and content of each line, the last one too when its newline is missing."""
-    offset, begun = 0, b""
-    for block in blocks:
-        *whole, begun = (begun + block).split(b"\n")
-        for line in whole:
-            yield offset, line
-            offset += len(line) + 1
-    if begun:
-        yield offset, begun
-
-
-def _entries(offset: int, line: bytes, broken: list[Damaged]) -> Iterator[tuple[int, bytes, str, bytes]]:
-    """Yield place, bytes, key and members of each entry in a line; what is none is added to ``broken``."""
+def _entries(offset: int, line: bytes, broken: list[Damaged]) -> Iterator[Found]:
+    """Yield the entries in a line, also of a line in which only what follows the entry was damaged."""
     try:
-        yield offset, *_entry(line)
-    except BadLine as error:
-        yield from _parts(offset, line, broken, str(error))
-
-
-def _parts(
-    offset: int, line: bytes, broken: list[Damaged], reason: str
-) -> Iterator[tuple[int, bytes, str, bytes]]:
-    """Yield the entries that are somewhere in a line: several when what separates them is damaged."""
-    starts = [match.start() for match in _ENTRY_START.finditer(line)]
-    if starts == [0] or not starts:
-        broken.append(Damaged(offset, line, reason))
-        return
-    if starts[0] > 0:
-        broken.append(Damaged(offset, line[: starts[0]], "it does not begin as an entry does"))
-    for start, end in pairwise([*starts, len(line)]):
-        try:
-            yield offset + start, *_entry(line[start:end])
-        except BadLine as error:
-            broken.append(Damaged(offset + start, line[start:end], str(error)))
-
-
-def _entry(piece: bytes) -> tuple[bytes, str, bytes]:
-    """Return bytes, key and members of an entry, with or without what separates it from the next."""
-    for entry in (piece.removesuffix(b","), piece[:-1].removesuffix(b","), piece):
-        try:
-            return entry, *split_entry(entry)
-        except BadLine:
-            continue
-    raise BadLine("the checksum does not fit")
+        entry, key, members = whole_entry(line)
+    except BadLine:
+        yield from entries_in(offset, line, broken)
+    else:
+        yield offset, entry, key, members
 
 
 def read_records(files: Files, path: Path) -> Iterator[Record | Damaged]:
@@ -174,7 +135,7 @@ def read_records(files: Files, path: Path) -> Iterator[Record | Damaged]:
     """
     fd = files.open(path)
     try:
-        for offset, line in _lines(_blocks(files, fd)):
+        for offset, line in lines_in(_blocks(files, fd)):
             if line:
                 yield from _records(path, offset, line)
     finally:
