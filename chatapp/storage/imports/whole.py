@@ -82,17 +82,15 @@ def _open_document(files: Files, path: Path, kind: Kind, refusal: StoreDamaged) 
             path, error.offset, f"it is no data file and no whole JSON document ({error})"
         ) from error
     if _is_ours(document) and document["format"] != f"{kind}/1":
-        raise _of_another_format(path, kind, document, refusal)
+        raise _of_another_format(path, kind, document)
     return snapshot, document
 
 
-def _of_another_format(
-    path: Path, kind: Kind, document: dict[str, Any], refusal: StoreDamaged
-) -> StoreDamaged:
-    """Return why a file is none of this kind; ``refusal`` when only the name of its format was damaged."""
+def _of_another_format(path: Path, kind: Kind, document: dict[str, Any]) -> StoreDamaged:
+    """Return why a file is none of this kind: its writer meant another, or only the name of its format was damaged."""
     with suppress(ValueError):
         head_of(kind, document)
-        return refusal
+        return damaged(path, 0, "the name of its format was changed")
     return untrusted(
         f"{path} was written by another version of chatapp, or is another file: its format is {document['format']}",
         "Use that version, or put the right file back from a backup.",

@@ -292,7 +292,7 @@ def test_a_format_that_alone_was_changed_is_damage(data: Path, format_: bytes) -
 
     message = refusal(data)
 
-    assert "users.json is damaged at byte 0" in message
+    assert "users.json is damaged at byte 0: the name of its format was changed" in message
     assert message.endswith("or run `.venv/bin/flask store repair`.")
 
 
