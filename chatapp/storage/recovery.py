@@ -89,9 +89,11 @@ def load(files: Files, layout: Layout) -> Recovered:
     users_file = open_users(files, layout.users)
     chats_file = open_chats(files, layout.chats, users_file.users)
     _settle_heads(files, layout, users_file, chats_file)
-    first = min(users_file.snapshot.head, chats_file.snapshot.head, key=lambda head: head.gen)
+    heads = sorted((users_file.snapshot.head, chats_file.snapshot.head), key=lambda head: head.gen)
     may_be_new = users_file.is_plain and chats_file.is_plain
-    reader = JournalReader(files, layout.journal, first.gen, first.seq, may_be_new=may_be_new)
+    reader = JournalReader(
+        files, layout.journal, heads[0].gen, heads[0].seq, heads=heads, may_be_new=may_be_new
+    )
     users = UserTable(users_file.users, users_file.snapshot.head.site)
     chats = ChatTable(chats_file.snapshot, chats_file.index, chats_file.held.values())
     recovered = Recovered(users, chats, (users_file, chats_file), reader)

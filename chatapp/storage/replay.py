@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pydantic_core import from_json
 from chatapp.errors import StoreDamaged
 from chatapp.storage.files import Files, read_whole
 from chatapp.storage.journal import generation_path
-from chatapp.storage.lines import RECORD_START, BadLine, check_record, whole_record
+from chatapp.storage.lines import RECORD_START, BadLine, Head, check_record, whole_record
 from chatapp.storage.operations import Operation, decode_object
 from chatapp.storage.snapshot import damaged, untrusted
 
@@ -52,6 +53,7 @@ class JournalReader:
     Args:
         first: the generation in which to begin.
         seq: the number of the last record that is known without the journal.
+        heads: of files that were written later; each says with which record the generations before its own end.
         may_be_new: there may be no journal at all, because none was ever written.
 
     After :meth:`records` has ended, ``last_number`` is the number of the last record, ``torn`` the part that has
@@ -59,8 +61,18 @@ class JournalReader:
     records begin that were written last, if there are records.
     """
 
-    def __init__(self, files: Files, folder: Path, first: int, seq: int, *, may_be_new: bool = False) -> None:
+    def __init__(
+        self,
+        files: Files,
+        folder: Path,
+        first: int,
+        seq: int,
+        *,
+        heads: Sequence[Head] = (),
+        may_be_new: bool = False,
+    ) -> None:
         self.last_number = seq
+        self._heads = heads
         self.torn: Torn | None = None
         self.last_group: tuple[Path, int] | None = None
         self._files = files
@@ -81,10 +93,14 @@ class JournalReader:
         contents = [
             (each, read_whole(self._files, generation_path(self._folder, each))) for each in self._generations
         ]
-        for generation, content in contents:
+        for place, (generation, content) in enumerate(contents):
             path = generation_path(self._folder, generation)
+            end = self._end_of(generation, [later for _, later in contents[place + 1 :]])
             for offset, record in self._file_records(path, content):
                 number = record.number
+                if number > end:
+                    _check_refused(path, offset, content[offset:], end + 1)
+                    break
                 if number != self.last_number + 1:
                     raise self._gap(path, offset)
                 if record.line.startswith(b'{"n":%d,"b":%d,' % (number, number)):
@@ -92,6 +108,16 @@ class JournalReader:
                 self.torn = None
                 self.last_number = number
                 yield record
+
+    def _end_of(self, generation: int, later: Sequence[bytes]) -> float:
+        """Return the number of the last record of a generation that counts; infinite when nothing says.
+
+        Where a sync failed, the group that was refused may have reached the disk all the same. The server went on in
+        another generation, with the same number, and that is what counts.
+        """
+        ends = [head.seq for head in self._heads if head.gen > generation]
+        ends += [number - 1 for number in map(_first_number, later) if number is not None]
+        return min(ends, default=math.inf)
 
     def _gap(self, path: Path, offset: int) -> StoreDamaged:
         """Return the error for a record that is not the next. What was taken for a torn end is the damage then.
@@ -127,6 +153,19 @@ class JournalReader:
                 return
             yield offset, understood(path, offset, line)
             offset += len(line) + 1
+
+
+def _first_number(content: bytes) -> int | None:
+    """Return the number of the record with which a file begins; ``None`` when that is not whole."""
+    line = whole_record(content, 0)
+    return int(line[len(b'{"n":') : line.index(b",")]) if line else None
+
+
+def _check_refused(path: Path, offset: int, rest: bytes, first: float) -> None:
+    """Raise ``StoreDamaged`` unless this is the one group that a generation can hold after its end."""
+    if any(int(start[1]) != first for start in RECORD_START.finditer(rest)):
+        reason = f"another file of this folder goes on with record {first}: they are of different times"
+        raise damaged(path, offset, reason)
 
 
 def understood(path: Path, offset: int, line: bytes) -> Record:

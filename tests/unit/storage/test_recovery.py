@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import re
 import shutil
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,8 +17,9 @@ from chatapp.errors import StorageFailed, StoreDamaged
 from chatapp.storage.files import Files
 from chatapp.storage.json_store import JsonStore, open_store
 from chatapp.storage.layout import Layout
-from chatapp.storage.lines import encode_record
+from chatapp.storage.lines import Head, encode_head, encode_record
 from chatapp.storage.recovery import load
+from tests.fakes.files import FaultyFiles, error
 from tests.records import NOON, a_chat, a_message, a_reply, a_session, a_user, minutes_after_noon
 from tests.unit.storage.conftest import Opener
 from tests.unit.storage.killed import (
@@ -329,6 +332,48 @@ def test_a_torn_group_that_was_never_acknowledged_is_cut(
         assert len(after.notices) == 1
 
 
+def test_a_group_that_was_refused_does_not_come_back_between_the_two_files(
+    folder: Path, open_folder: Opener, files: FaultyFiles, tmp_path: Path
+) -> None:
+    """Its bytes are in the journal, and a kill comes when only users.json was replaced by the rescue."""
+    store = open_folder(files)
+    write_some(store, "one")
+    seen = threading.Event()
+
+    def fault(call: str, name: str) -> OSError | None:
+        if (call, name) == ("rename", "chats.json.tmp") and not seen.is_set():
+            lay_out(tmp_path / "left", contents(folder))
+            seen.set()
+        return error(errno.EIO) if call == "sync" and name == "000000001.jsonl" else None
+
+    files.fault = fault
+    with pytest.raises(StorageFailed):
+        write_some(store, "refused")
+    assert seen.wait(10)
+
+    with reopened(tmp_path / "left") as after:
+        assert stored_texts(after) == ["one"]
+        write_some(after, "two")
+        before = contents(tmp_path / "left")
+        after.checkpoint()
+        new = contents(tmp_path / "left")
+    lay_out(tmp_path / "cut", new | {"users.json": before["users.json"]})
+    with reopened(tmp_path / "cut") as again:
+        assert stored_texts(again) == ["one", "two"]
+
+
+def test_a_users_file_of_another_time_beside_the_journal_is_refused(
+    folder: Path, open_folder: Opener, tmp_path: Path
+) -> None:
+    """It says that the first journal file ended long before the messages that are in it."""
+    write_some(open_folder(), "one", "two")
+    foreign = encode_head(Head("users", seq=1, gen=2, count=0)) + b"\n}}\n"
+    lay_out(tmp_path / "mixed", contents(folder) | {"users.json": foreign, "journal/000000002.jsonl": b""})
+
+    with pytest.raises(StoreDamaged, match="of different times"), reopened(tmp_path / "mixed"):
+        pass
+
+
 # --- real damage -----------------------------------------------------------------------------------------------
 
 
@@ -384,7 +429,7 @@ def test_records_that_occur_twice_are_refused(folder: Path, open_folder: Opener)
     twice = left | {"journal/000000002.jsonl": left["journal/000000001.jsonl"]}
     lay_out(folder, twice)
 
-    with pytest.raises(StoreDamaged, match=r"000000002.jsonl is damaged at byte 0"):
+    with pytest.raises(StoreDamaged, match=r"000000001.jsonl is damaged at byte 0: .* of different times"):
         open_folder()
 
     assert contents(folder) == twice
