@@ -16,6 +16,7 @@ from chatapp.storage.files import Files
 from chatapp.storage.json_store import JsonStore, open_store
 from chatapp.storage.layout import Layout
 from chatapp.storage.maintenance.salvage import Salvaged, salvage
+from chatapp.storage.previous import chats_again
 from tests.fakes.files import FaultyFiles, error
 from tests.memory_folder import memory_folder
 from tests.records import a_chat, a_message, a_user
@@ -184,6 +185,42 @@ def test_a_journal_that_ends_before_the_files_is_not_taken_for_a_whole_one(data:
     assert not any("put together again" in line for line in repaired.report)
 
 
+def test_a_journal_file_that_was_cut_short_is_not_taken_for_a_whole_one(data: Path) -> None:
+    for path in (data / "journal").iterdir():
+        if int(path.stem) == generation(data / "previous" / "chats.json"):
+            path.write_bytes(path.read_bytes().partition(b"\n")[0] + b"\n")
+        elif int(path.stem) >= generation(data / "users.json"):
+            path.write_bytes(b"")
+    half(data / "chats.json")
+
+    repaired = repair(data)
+
+    assert not any("put together again" in line for line in repaired.report)
+
+
+def test_an_account_from_the_file_before_gets_its_later_changes(data: Path) -> None:
+    """Also where the rest of the file was edited, and so has to be used."""
+    with reopened(data) as store:
+        store.users.update(ALICE, lambda user: user.model_copy(update={"role": "root"}))
+        store.users.update(BOB, lambda user: user.model_copy(update={"role": "user"}))
+        store.checkpoint()
+        left = contents(data)
+    lay_out(data, left)
+    content = (data / "users.json").read_bytes()
+    broken = content.replace(b'"username":"alice"', b'"username":"alice', 1)
+    (data / "users.json").write_bytes(broken.replace(b'"username":"charlie"', b'"username":"Charlie"', 1))
+    for path in (data / "journal").iterdir():
+        if int(path.stem) < generation(data / "previous" / "users.json"):
+            path.unlink()
+
+    repair(data)
+
+    with reopened(data) as store:
+        assert {user.username: user.role for user in store.users.all()} == {
+            "alice": "root", "bob": "user", "Charlie": "user",
+        }  # fmt: skip
+
+
 def test_a_change_made_by_hand_is_kept_where_the_rest_comes_from_the_file_before(data: Path) -> None:
     content = (data / "chats.json").read_bytes()
     place = content.index(b'"title":"Bob')
@@ -265,9 +302,12 @@ def test_the_journal_stays_from_where_the_file_before_ends(
         store.close()
 
 
-def test_a_file_of_somebody_else_is_not_kept_as_the_one_before(data: Path) -> None:
+def test_a_file_of_somebody_else_is_not_kept_as_the_one_before(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before stays, and the journal that goes with it."""
+    monkeypatch.setattr("chatapp.storage.checkpoint._KEPT_S", 0.0)
     with reopened(data) as store:
-        store.checkpoint()
         before = (data / "previous" / "chats.json").read_bytes()
         (data / "mine").write_text("mine")
         (data / "mine").replace(data / "chats.json")
@@ -323,6 +363,32 @@ def test_a_file_before_that_cannot_be_replaced_does_not_hold_on_to_the_journal(
     store.close()
 
     assert len(list((data / "journal").iterdir())) == 2
+
+
+def test_a_file_that_was_written_into_while_it_was_replaced_is_not_kept(data: Path) -> None:
+    files = FaultyFiles(syncs=False)
+    store = open_store(data, files=files, checkpoint_after_s=math.inf)
+
+    def write_into(call: str, name: str) -> None:
+        if (call, name) == ("rename", "chats.json.tmp") and not (data / "was-here").exists():
+            (data / "was-here").touch()
+            emptied(data / "chats.json")
+
+    files.fault = write_into
+    store.checkpoint()
+    store.close()
+
+    assert (data / "was-here").exists()
+    assert not (data / "previous" / "chats.json").exists()
+    assert state(data) == WHOLE
+
+
+def test_chats_are_not_made_again_as_they_are_after_another_record(data: Path) -> None:
+    with reopened(data) as store:
+        last_number = store._journal.last_number
+        assert chats_again(Files(), Layout(data), last_number) is not None
+        for number in (1, last_number - 1, last_number + 1):
+            assert chats_again(Files(), Layout(data), number) is None
 
 
 @pytest.mark.parametrize("place", ["previous", "previous/chats.json"])

@@ -623,6 +623,7 @@ def test_damaged_chats_come_back_from_the_file_before_and_the_journal(
     with reopened(tmp_path / "left") as after:
         assert by_title(after) == whole
         assert any("Chats that were missing in chats.json: 2." in notice for notice in after.notices)
+        assert not any("Newer messages" in notice for notice in after.notices)
         kept = b"".join(path.read_bytes() for path in (tmp_path / "left" / "quarantine").iterdir())
         assert b'"0ld' in kept
         lay_out(tmp_path / "killed", contents(tmp_path / "left"))
@@ -632,6 +633,20 @@ def test_damaged_chats_come_back_from_the_file_before_and_the_journal(
     with reopened(tmp_path / "left") as later:
         assert by_title(later) == whole
         assert later.notices == []
+
+
+def test_a_chat_that_came_back_is_in_the_file_after_the_stop(folder: Path, open_folder: Opener) -> None:
+    store = open_folder()
+    whole = two_chats(store)
+    store.close()
+    damaged = (folder / "chats.json").read_bytes().replace(b'"old"', b'"0ld')
+    (folder / "chats.json").write_bytes(damaged)
+    open_folder().close()
+
+    after = open_folder()
+
+    assert by_title(after) == whole
+    assert after.notices == []
 
 
 def test_a_damaged_chat_does_not_come_back_from_a_journal_that_lacks_something(
