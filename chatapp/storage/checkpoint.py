@@ -165,6 +165,7 @@ class Checkpointer:
     def _checkpoint(self) -> None:
         moment = self._freeze()
         users, chats = offload(self._write, moment)
+        self._users.adopt(moment.users)
         self._chats.adopt(moment.chats, chats)
         self._saved_number = moment.number
         self.files_bytes = users.size_bytes + chats.size_bytes

@@ -25,6 +25,8 @@ class FrozenUsers:
 
     users: tuple[User, ...]
     site: dict[str, Any]
+    uses: int = 0
+    """How many last uses had been noted by then."""
     kind: Kind = "users"
 
     @property
@@ -51,6 +53,7 @@ class UserTable:
         self._users = {user.id: user for user in users}
         self._ids = {name_key(user.username): user.id for user in self._users.values()}
         self._used_at: dict[tuple[str, str], datetime] = {}
+        self._uses = self._saved_uses = 0
         self._lock = threading.Lock()
 
     def get(self, user_id: str) -> User | None:
@@ -91,10 +94,11 @@ class UserTable:
             if user and any(each.secret_sha256 == secret_sha256 for each in user.sessions):
                 known = self._used_at.get((user_id, secret_sha256), used_at)
                 self._used_at[user_id, secret_sha256] = max(used_at, known)
+                self._uses += 1
 
     @property
     def has_unsaved_uses(self) -> bool:
-        return bool(self._used_at)
+        return self._uses > self._saved_uses
 
     def apply(self, operation: UserOperation) -> None:
         """Show a durable change to readers."""
@@ -118,4 +122,8 @@ class UserTable:
         with self._lock:
             self._users = {user.id: self._current(user) for user in self._users.values()}
             self._used_at.clear()
-            return FrozenUsers(tuple(self._users.values()), self.site)
+            return FrozenUsers(tuple(self._users.values()), self.site, self._uses)
+
+    def adopt(self, frozen: FrozenUsers) -> None:
+        """Take note that a file holds these users, last uses included."""
+        self._saved_uses = frozen.uses

@@ -8,8 +8,8 @@ import pytest
 
 from tests.start.conftest import start_server as start_server
 
-ROUNDS_IN_CI = 125
-SERVER_ROUNDS_IN_CI = 12
+ROUNDS_IN_CI = 200
+SERVER_ROUNDS_IN_CI = 20
 ALL_FROM_ROUNDS = 1000
 """With this many rounds or more, tests that draw a share of their cases try all of them."""
 STATES_IN_CI = 5_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-EXAMPLES_IN_CI = 40
+EXAMPLES_IN_CI = 60
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -126,9 +126,9 @@ def test_a_reply_that_ends_during_a_checkpoint_is_in_its_place_after_it(
     store: JsonStore, monkeypatch: pytest.MonkeyPatch, open_folder: Opener
 ) -> None:
     chat, write = the_chat(store), Checkpointer._write
-    old, new = (store.chats.add_messages(*chat, [a_reply("…")])[0] for _ in range(2))
+    [old] = store.chats.add_messages(*chat, [a_reply("…")])
     store.checkpoint()
-    store.chats.add_messages(*chat, [a_message("after")])
+    [new, _] = store.chats.add_messages(*chat, [a_reply("…"), a_message("after")])
 
     def write_while_replies_end(self: Checkpointer, moment: Any) -> Any:
         for reply in (old, new):
@@ -178,3 +178,22 @@ def test_somebody_with_more_chats_than_are_kept_finds_them_all(
     assert len(store.chats.list(alice.id)) == 11
     assert len(kept) == 3
     assert sum(store._chats._unchanged.get(key) is state for key, state in kept.items()) >= 2
+
+
+def test_ids_read_before_a_change_are_not_relied_on_after_it(
+    store: JsonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat, message, real = the_chat(store), a_message("three", id="third-id"), ChatState.ids
+
+    def ids_while_somebody_asks(state: ChatState) -> set[bytes]:
+        found = real(state)
+        monkeypatch.setattr(ChatState, "ids", real)
+        store.chats.add_messages(*chat, [message])
+        return found
+
+    monkeypatch.setattr(ChatState, "ids", ids_while_somebody_asks)
+    store._chats.message(chat[1], "unknown-id")
+    store.checkpoint()
+    store.chats.add_messages(*chat, [message])
+
+    assert texts(store) == ["one", "two", "three"]

@@ -581,3 +581,21 @@ def test_a_linked_data_file_is_replaced_where_the_link_points(
 
     assert (folder / "chats.json").is_symlink()
     assert document(tmp_path / "elsewhere" / "chats.json")["count"] == 1
+
+
+def test_last_uses_that_a_failed_checkpoint_could_not_write_are_in_the_next(
+    open_folder: Opener, files: FaultyFiles
+) -> None:
+    store = open_folder(files)
+    alice = store.users.add(a_user("alice", sessions=(a_session("one"),)))
+    store.checkpoint()
+    store.users.touch_session(alice.id, "one", minutes_after_noon(5))
+    files.fault = lambda call, name: disk_full() if call == "create" and name.endswith(".tmp") else None
+    with pytest.raises(StorageFailed):
+        store.checkpoint()
+
+    files.fault = no_fault
+    store.close()
+
+    [session] = open_folder().users.get(alice.id).sessions
+    assert session.last_used_at == minutes_after_noon(5)
