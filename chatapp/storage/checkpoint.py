@@ -197,6 +197,10 @@ class Checkpointer:
     def _write(self, moment: _Moment) -> tuple[Snapshot, Snapshot]:
         users = self._write_aside(self._layout.users, moment, moment.users)
         chats = self._write_aside(self._layout.chats, moment, moment.chats)
+        if moment.is_rescue:
+            for snapshot in (users, chats):
+                with suppress(OSError):
+                    self._previous.drop(snapshot.head.kind)
         for snapshot in (users, chats):
             self._publish(snapshot, is_rescue=moment.is_rescue)
         for folder in {users.path.parent, chats.path.parent}:
@@ -220,9 +224,6 @@ class Checkpointer:
         known = self._in_place.get(path)
         if known and known.is_changed:
             self._previous.drop(kind)
-        elif is_rescue:
-            with suppress(OSError):
-                self._previous.drop(kind)
         if self._files.exists(path):
             if known is None or self._files.identity(path) != known.identity:
                 self._keep_stranger(path)
