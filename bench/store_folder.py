@@ -22,7 +22,7 @@ from chatapp.storage.snapshot import SnapshotWriter
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 OWNERS = [f"owner-{number:02d}" for number in range(50)]
 MESSAGES_PER_CHAT = 10
-_QUESTION = ("Wie groß ist der Abstand zwischen Erde und Mond? How far is it, and why so? " * 2)[:80]
+_QUESTION = ("Größe, Nähe, Höhe – Earth and Moon: how far apart are they, and why is that so? " * 2)[:80]
 _ANSWER = ("The Moon is about 384,400 km away – roughly thirty Earths side by side. " * 6)[:400]
 _ID = "0123456789abcdefghjkmnpqrs"
 
