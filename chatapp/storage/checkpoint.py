@@ -229,8 +229,17 @@ class Checkpointer:
                 self._keep_stranger(path)
             elif known.is_whole and not is_rescue:
                 self._previous.hold(kind, path, known.generation)
-        self._files.rename(path.with_name(path.name + ".tmp"), path)
-        self._in_place[path] = _InPlace(snapshot.identity, snapshot.head.gen)
+        self._put_in_place(snapshot)
+
+    def _put_in_place(self, snapshot: Snapshot) -> None:
+        """Rename a finished snapshot. A rename may be made and be reported as failed all the same."""
+        path = snapshot.path
+        try:
+            self._files.rename(path.with_name(path.name + ".tmp"), path)
+        finally:
+            with suppress(OSError):
+                if self._files.identity(path) == snapshot.identity:
+                    self._in_place[path] = _InPlace(snapshot.identity, snapshot.head.gen)
 
     def _keep_stranger(self, path: Path) -> None:
         """Give a stranger's file a second name. The first stays until ours takes its place: no cut finds it missing."""

@@ -599,3 +599,30 @@ def test_last_uses_that_a_failed_checkpoint_could_not_write_are_in_the_next(
 
     [session] = open_folder().users.get(alice.id).sessions
     assert session.last_used_at == minutes_after_noon(5)
+
+
+class RenamesAndComplains(FaultyFiles):
+    """Makes every rename of a data file, and says once that it failed, as a network file system may."""
+
+    complains = True
+
+    def rename(self, source: Path, target: Path) -> None:
+        super().rename(source, target)
+        if self.complains and target.name == "users.json":
+            self.complains = False
+            raise error(errno.EIO)
+
+
+def test_a_rename_that_was_made_but_reported_as_failed_is_not_taken_for_somebody_elses(
+    open_folder: Opener,
+) -> None:
+    store = open_folder()
+    store.close()
+    store = open_folder(RenamesAndComplains())
+    store.users.add(a_user("alice"))
+    with pytest.raises(StorageFailed):
+        store.checkpoint()
+
+    store.checkpoint()
+
+    assert store.notices == []
