@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -120,12 +121,15 @@ def _differences(held: Mapping[str, object], wanted: Mapping[str, object]) -> in
 
 
 def _are_kept(folder: Path, damaged: bytes, whole: bytes) -> bool:
-    """Return whether the line in which two files begin to differ is kept beside the folder's files."""
+    """Return whether the line in which two files begin to differ is kept beside the folder's files.
+
+    It may be in pieces, each named after its place: what stood before something that looks like an entry, and that.
+    """
     place = first_difference(damaged, whole)
     start = damaged.rfind(b"\n", 0, place) + 1
     end = damaged.find(b"\n", place)
     line = damaged[start : end if end >= 0 else len(damaged)].rstrip(b",")
-    kept = b"".join(path.read_bytes() for path in _kept_files(folder))
+    kept = b"".join(path.read_bytes() for path in sorted(_kept_files(folder), key=_place_of))
     return line in kept
 
 
@@ -133,6 +137,11 @@ def _kept_files(folder: Path) -> Iterable[Path]:
     return [
         path for name in ("quarantine", "backups") for path in (folder / name).rglob("*") if path.is_file()
     ]
+
+
+def _place_of(path: Path) -> int:
+    found = re.search(r"-(\d+)-[0-9a-f]{8}$", path.name)
+    return int(found[1]) if found else -1
 
 
 def first_difference(one: bytes, other: bytes) -> int:
