@@ -115,6 +115,7 @@ class Checkpointer:
         self._notice = notice
         first = min(file.snapshot.head.gen for file in found)
         self._in_place = {file.path: _InPlace.found(file, first) for file in found}
+        self._tried: dict[Path, _InPlace] = {}
         self._previous = PreviousFiles(files, layout)
         self._finished: dict[int, tuple[float, int]] = {}
         """Generations before the present one: since when they are (monotonic seconds), and their size."""
@@ -225,21 +226,23 @@ class Checkpointer:
         if known and known.is_changed:
             self._previous.drop(kind)
         if self._files.exists(path):
-            if known is None or self._files.identity(path) != known.identity:
+            ours = self._ours_at(path)
+            if ours is None:
                 self._keep_stranger(path)
-            elif known.is_whole and not is_rescue:
-                self._previous.hold(kind, path, known.generation)
-        self._put_in_place(snapshot)
+            elif ours.is_whole and not is_rescue:
+                self._previous.hold(kind, path, ours.generation)
+        self._tried[path] = _InPlace(snapshot.identity, snapshot.head.gen)
+        self._files.rename(path.with_name(path.name + ".tmp"), path)
+        self._in_place[path] = self._tried[path]
 
-    def _put_in_place(self, snapshot: Snapshot) -> None:
-        """Rename a finished snapshot. A rename may be made and be reported as failed all the same."""
-        path = snapshot.path
-        try:
-            self._files.rename(path.with_name(path.name + ".tmp"), path)
-        finally:
-            with suppress(OSError):
-                if self._files.identity(path) == snapshot.identity:
-                    self._in_place[path] = _InPlace(snapshot.identity, snapshot.head.gen)
+    def _ours_at(self, path: Path) -> _InPlace | None:
+        """Return what we put there; ``None`` when it is somebody else's.
+
+        It may be the last one tried: a rename can be made and be reported as failed all the same.
+        """
+        found = self._files.identity(path)
+        ours = (self._in_place.get(path), self._tried.get(path))
+        return next((each for each in ours if each and each.identity == found), None)
 
     def _keep_stranger(self, path: Path) -> None:
         """Give a stranger's file a second name. The first stays until ours takes its place: no cut finds it missing."""
