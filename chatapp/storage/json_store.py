@@ -113,7 +113,7 @@ class JsonStore:
             raise
 
     def _apply(self, operation: Operation) -> None:
-        if isinstance(operation, UserPut | UserDelete):
+        if isinstance(operation, (UserPut, UserDelete)):
             self._users.apply(operation)
         else:
             self._chats.apply(operation)

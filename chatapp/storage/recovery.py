@@ -147,16 +147,16 @@ def _was_in_use(file: DataFile) -> StoreDamaged:
 
 def _apply(recovered: Recovered, record: Record) -> None:
     """Apply what the files do not hold yet. Each file has its own place in the journal."""
-    for file in recovered.files:
-        if file.is_plain:
-            raise _journal_goes_on(file)
-    users_file, chats_file = recovered.snapshots
+    users_file, chats_file = recovered.files
+    if users_file.is_plain or chats_file.is_plain:
+        raise _journal_goes_on(users_file if users_file.is_plain else chats_file)
     for operation in record.operations:
-        if isinstance(operation, UserPut | UserDelete):
-            if record.number > users_file.head.seq:
+        # Tuples, because this is done for every record of a long journal: a union would be made anew each time.
+        if isinstance(operation, (UserPut, UserDelete)):
+            if record.number > users_file.snapshot.head.seq:
                 recovered.users.apply(operation)
-        elif record.number > chats_file.head.seq:
-            if isinstance(operation, MessageAdd | MessageDone) and not recovered.chats.state(
+        elif record.number > chats_file.snapshot.head.seq:
+            if isinstance(operation, (MessageAdd, MessageDone)) and not recovered.chats.state(
                 operation.chat_id
             ):
                 recovered.orphans.append(record.line)
