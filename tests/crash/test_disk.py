@@ -6,6 +6,7 @@ import errno
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -17,6 +18,8 @@ from tests.fakes.files import error, no_fault
 ROOT = Path("/")
 FILE = ROOT / "file"
 TRIES = 400
+
+Seen = TypeVar("Seen")
 
 
 def a_disk(content: bytes = b"") -> tuple[SimulatedDisk, int]:
@@ -30,7 +33,7 @@ def now(disk: SimulatedDisk) -> Moment:
     return disk.moments[-1]
 
 
-def possible(disk: SimulatedDisk, look: Callable[[SimulatedDisk], object]) -> set[object]:
+def possible(disk: SimulatedDisk, look: Callable[[SimulatedDisk], Seen]) -> set[Seen]:
     """Return all that somebody may see after a power cut now."""
     chance = random.Random(5)  # noqa: S311 - cases, not secrets
     return {look(now(disk).after_power_cut(chance)) for _ in range(TRIES)}
@@ -225,7 +228,7 @@ def test_a_name_may_stand_for_anything_that_it_stood_for_since_the_last_sync() -
     disk.rename(FILE, ROOT / "away")
     write_new_without_sync(disk, b"second")
 
-    left = {dict(each).get("file") for each in possible(disk, names_with_contents)}  # type: ignore[call-overload]
+    left = {dict(each).get("file") for each in possible(disk, names_with_contents)}
     assert {b"first", None, b"second"} <= left
 
 
@@ -257,7 +260,7 @@ def test_a_second_name_shows_the_same_file() -> None:
     disk.write(fd, b"y", 0)
 
     for state in possible(disk, names_with_contents):
-        assert len({each for _, each in state}) == 1  # type: ignore[attr-defined]
+        assert len({each for _, each in state}) == 1
 
 
 # --- many states at once ---------------------------------------------------------------------------------------

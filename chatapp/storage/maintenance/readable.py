@@ -45,6 +45,14 @@ def read_snapshot(files: Files, path: Path, kind: Kind, visit: Callable[[str, by
     Raises ``StoreDamaged`` for a file of a newer version, ``FileNotFoundError``.
     """
     fd = files.open(path)
+    try:
+        return _index(files, path, fd, kind, visit)
+    except BaseException:
+        files.close(fd)
+        raise
+
+
+def _index(files: Files, path: Path, fd: int, kind: Kind, visit: Callable[[str, bytes], None]) -> Readable:
     head: Head | None = None
     places: dict[str, int] = {}
     broken: list[Damaged] = []

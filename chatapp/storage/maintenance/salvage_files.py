@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ _NAMED = 5
 
 
 @dataclass(slots=True)
-class Source:
+class Source(ABC):
     """One of the two files, as far as it can be relied on."""
 
     head: Head | None = None
@@ -43,8 +44,9 @@ class Source:
             return _is_behind(self.older, generation, number)
         return _is_behind(self.head, generation, number) or (self.lacks_entries and key not in self)
 
+    @abstractmethod
     def __contains__(self, key: str) -> bool:
-        raise NotImplementedError
+        """Return whether the file gave this user or chat."""
 
 
 def _is_behind(head: Head | None, generation: int, number: int) -> bool:
