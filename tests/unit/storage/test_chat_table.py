@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -57,27 +59,9 @@ def texts(store: JsonStore) -> list[str]:
     return [each.content for each in store.chats.get(*the_chat(store)).messages]
 
 
-def test_while_a_chat_is_parsed_everything_else_goes_on(
-    store: JsonStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held, chat = Held(monkeypatch), the_chat(store)
-    reader = threading.Thread(target=texts, args=[store])
-    reader.start()
-    assert held.begun.wait(PATIENCE_S)
-    others = threading.Thread(
-        target=store.chats.add_messages, args=[*chat, [a_message("three")]], daemon=True
-    )
-    others.start()
-    others.join(PATIENCE_S / 2)
-
-    assert not others.is_alive()
-    held.may_go_on.set()
-    reader.join()
-
-
-def test_what_was_read_before_a_change_is_not_shown_after_it(
-    store: JsonStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def while_the_chat_is_parsed(store: JsonStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Thread]:
+    """Hold a reader of the chat still while somebody adds a message; give that somebody's thread."""
     held, chat = Held(monkeypatch), the_chat(store)
     reader = threading.Thread(target=texts, args=[store])
     reader.start()
@@ -87,8 +71,23 @@ def test_what_was_read_before_a_change_is_not_shown_after_it(
     )
     writer.start()
     writer.join(PATIENCE_S / 2)
+    yield writer
     held.may_go_on.set()
     reader.join()
+
+
+def test_while_a_chat_is_parsed_everything_else_goes_on(
+    store: JsonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with while_the_chat_is_parsed(store, monkeypatch) as writer:
+        assert not writer.is_alive()
+
+
+def test_what_was_read_before_a_change_is_not_shown_after_it(
+    store: JsonStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with while_the_chat_is_parsed(store, monkeypatch):
+        pass
 
     assert texts(store) == ["one", "two", "three"]
 

@@ -247,6 +247,18 @@ NO_USERS: dict[str, tuple[Edit, str]] = {
     "a role unknown": (swap('"role":"user"', '"role":"boss"'), "no user any more (role: Input should be"),
     "no password": (swap('"role":"user","password_hash":"scrypt:x"', '"role":"user"'), "Field required"),
 }  # fmt: skip
+
+
+def refusal_after(folder: Path, change: Edit) -> str:
+    """Edit users.json, check that it is refused and left alone, and return the sentence."""
+    edit(folder, "users.json", change)
+    left = contents(folder)
+    with pytest.raises(StoreDamaged) as refused, reopened(folder):
+        pass
+    assert contents(folder) == left
+    return refused.value.message
+
+
 TWICE = {
     "the name of another": (
         swap('"username":"bob"', '"username":"ALICE"'),
@@ -260,33 +272,23 @@ TWICE = {
 def test_accounts_that_cannot_be_told_apart_are_no_damage_and_left_alone(
     data: Path, change: Edit, reason: str
 ) -> None:
-    edit(data, "users.json", change)
-    left = contents(data)
+    refusal = refusal_after(data, change)
 
-    with pytest.raises(StoreDamaged) as refused, reopened(data):
-        pass
-
-    assert "users.json cannot be used: " in refused.value.message
-    assert reason in refused.value.message
-    assert "damaged" not in refused.value.message
-    assert refused.value.message.endswith("or run `.venv/bin/flask store repair`.")
-    assert contents(data) == left
+    assert "users.json cannot be used: " in refusal
+    assert reason in refusal
+    assert "damaged" not in refusal
+    assert refusal.endswith("or run `.venv/bin/flask store repair`.")
 
 
 @pytest.mark.parametrize(("change", "reason"), NO_USERS.values(), ids=NO_USERS)
 def test_an_edit_that_leaves_no_account_is_refused_and_left_alone(
     data: Path, change: Edit, reason: str
 ) -> None:
-    edit(data, "users.json", change)
-    left = contents(data)
+    refusal = refusal_after(data, change)
 
-    with pytest.raises(StoreDamaged) as refused, reopened(data):
-        pass
-
-    assert reason in refused.value.message
-    assert "users.json is damaged at byte" in refused.value.message
-    assert refused.value.message.endswith("or run `.venv/bin/flask store repair`.")
-    assert contents(data) == left
+    assert reason in refusal
+    assert "users.json is damaged at byte" in refusal
+    assert refusal.endswith("or run `.venv/bin/flask store repair`.")
 
 
 def test_a_line_that_was_taken_out_is_told_with_both_numbers(data: Path) -> None:
