@@ -11,6 +11,7 @@ from pathlib import Path
 from chatapp.storage.json_store import JsonStore, open_store
 from chatapp.storage.recovery import Recovered
 from tests.fakes.files import FaultyFiles
+from tests.records import a_chat, a_message, a_user
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -64,3 +65,15 @@ def loaded_texts(recovered: Recovered) -> list[str]:
 def reports_something(recovered: Recovered) -> bool:
     """Return whether opening the folder would leave a line for root."""
     return bool(recovered.snapshots[1].broken_lines or recovered.reader.torn or recovered.remarks)
+
+
+def write_some(store: JsonStore, *texts: str) -> None:
+    """Store one message after another, each durable before the next, in the first chat of the first user."""
+    alice = store.users.by_name("alice") or store.users.add(a_user("alice"))
+    chats = store.chats.list(alice.id) or [store.chats.add(a_chat(alice.id))]
+    for text in texts:
+        store.chats.add_messages(alice.id, chats[0].id, [a_message(text)])
+
+
+def newest_journal(folder: Path) -> Path:
+    return max(path for path in (folder / "journal").iterdir() if path.stat().st_size)
